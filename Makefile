@@ -1,0 +1,39 @@
+# One command each: `make run` shows the whole line on the demo, `make test` passes the tests, `make up` opens the UI.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help run test check up down clean
+help:
+	@echo "make run    install, start embedded parts, extract from the demo collection, print the summary"
+	@echo "make test   install and run the tests"
+	@echo "make check  ruff, mypy, import-linter"
+	@echo "make up     the Dagster UI on loopback (make down stops it)"
+	@echo "make clean  remove the virtual environment (data lives in TOKENOPT_HOME)"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+run: $(READY)
+	@$(BIN)/tokenopt demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+up: $(READY)
+	@$(BIN)/tokenopt up
+
+down: $(READY)
+	@$(BIN)/tokenopt down
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,157 @@
+"""Decoding: from one answer to exactly one finding per asked block, matched by ordinal and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tokenopt_pipeline.domain.prompts import RESULTS
+from tokenopt_pipeline.domain.requests import StopReason
+
+_DECODER = json.JSONDecoder()
+
+
+class Finding(StrEnum):
+    """What an answer holds for one asked block. Everything but `VALID` is an error class of a failed block."""
+
+    VALID = "valid"
+    MISSING = "missing"  # the answer is complete and has no entry for the block
+    DUPLICATE = "duplicate"  # two entries that differ: neither can be trusted
+    INVALID = "invalid"  # an entry that breaks the schema
+    TRUNCATED = "truncated"  # the answer ended before the block's entry did
+    REFUSED = "refused"  # the model declined to answer
+    UNPARSABLE = "unparsable"  # the answer is not the agreed JSON
+    REJECTED = "rejected"  # the provider refuses the request itself
+    TOO_LARGE = "too_large"  # the request does not fit into the model's context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedOutput:
+    """One block's part of an answer."""
+
+    #: The block's ordinal in the request, from 1.
+    ordinal: int
+    finding: Finding
+    #: Present exactly when the finding is VALID.
+    values: Mapping[str, object] | None = None
+    #: What is wrong, in one line; empty when nothing is.
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedAnswer:
+    """Findings for the asked ordinals, in order, each exactly once, and what else was in the answer."""
+
+    outputs: tuple[DecodedOutput, ...]
+    #: Entries with an ordinal nobody asked for, or with none.
+    strays: int
+
+
+def decode_answer(
+    text: str,
+    *,
+    stop: StopReason,
+    asked: int,
+    ordinal_key: str,
+    violation: Callable[[Mapping[str, object]], str | None],
+) -> DecodedAnswer:
+    """Findings for ordinals 1..asked. `violation` says what is wrong with one entry's values, None when nothing is.
+
+    Identical repeats of an entry count as one; repeats that differ spoil the block. Of a truncated answer, the complete
+    entries count.
+    """
+    if stop is StopReason.REFUSED:
+        return _all(asked, Finding.REFUSED, "the model refused to answer")
+    try:
+        entries = _entries(text, cut=stop is StopReason.TRUNCATED)
+    except ValueError as problem:
+        return _all(asked, Finding.UNPARSABLE, str(problem))
+    by_ordinal: dict[int, list[Mapping[str, object]]] = {}
+    strays = 0
+    for entry in entries:
+        ordinal = entry.get(ordinal_key) if isinstance(entry, Mapping) else None
+        if (
+            isinstance(entry, Mapping)
+            and isinstance(ordinal, int)
+            and not isinstance(ordinal, bool)
+            and 1 <= ordinal <= asked
+        ):
+            values = {k: v for k, v in entry.items() if k != ordinal_key}
+            found = by_ordinal.setdefault(ordinal, [])
+            if values not in found:
+                found.append(values)
+        else:
+            strays += 1
+    absent = Finding.TRUNCATED if stop is StopReason.TRUNCATED else Finding.MISSING
+    outputs = tuple(_output(n, by_ordinal.get(n, []), absent, violation) for n in range(1, asked + 1))
+    return DecodedAnswer(outputs=outputs, strays=strays)
+
+
+def failed_answer(asked: int, finding: Finding, detail: str) -> DecodedAnswer:
+    """The findings when no answer came at all."""
+    return _all(asked, finding, detail)
+
+
+def _output(
+    ordinal: int,
+    found: Sequence[Mapping[str, object]],
+    absent: Finding,
+    violation: Callable[[Mapping[str, object]], str | None],
+) -> DecodedOutput:
+    if not found:
+        detail = (
+            "the answer ended before this block" if absent is Finding.TRUNCATED else "the answer has no entry for it"
+        )
+        return DecodedOutput(ordinal=ordinal, finding=absent, detail=detail)
+    if len(found) > 1:
+        detail = f"the answer has {len(found)} different entries for it"
+        return DecodedOutput(ordinal=ordinal, finding=Finding.DUPLICATE, detail=detail)
+    problem = violation(found[0])
+    if problem is not None:
+        return DecodedOutput(ordinal=ordinal, finding=Finding.INVALID, detail=problem)
+    return DecodedOutput(ordinal=ordinal, finding=Finding.VALID, values=found[0])
+
+
+def _all(asked: int, finding: Finding, detail: str) -> DecodedAnswer:
+    outputs = tuple(DecodedOutput(ordinal=n, finding=finding, detail=detail) for n in range(1, asked + 1))
+    return DecodedAnswer(outputs=outputs, strays=0)
+
+
+def _entries(text: str, *, cut: bool) -> list[object]:
+    """The entries of the results array; of a cut answer, those that are complete.
+
+    Raises ValueError saying what is wrong.
+    """
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as problem:
+        if cut:
+            return _complete_entries(text)
+        raise ValueError(f"the answer is not JSON: {problem}") from problem
+    results = document.get(RESULTS) if isinstance(document, dict) else None
+    if not isinstance(results, list):
+        raise ValueError(f"the answer has no {RESULTS} array")
+    return results
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _complete_entries(text: str) -> list[object]:
+    # The array opens after its key; what stands between the entries is white space and commas.
+    start = text.find("[", text.find(f'"{RESULTS}"'))
+    if f'"{RESULTS}"' not in text or start < 0:
+        return []
+    entries: list[object] = []
+    at = start + 1
+    while True:
+        while at < len(text) and text[at] in " \t\r\n,":
+            at += 1
+        try:
+            entry, at = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return entries
+        entries.append(entry)

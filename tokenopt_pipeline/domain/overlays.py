@@ -1,0 +1,21 @@
+"""Overlays: the one output of a block in a run, and the states it passes through."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class OverlayStatus(StrEnum):
+    """`pending → skipped`; `pending → submitted → ai_complete | failed`; `pending → ai_complete | failed` (reused);
+    `ai_complete → confirmed`."""
+
+    PENDING = "pending"  # enrolled, nothing decided yet
+    SKIPPED = "skipped"  # a rule says why
+    SUBMITTED = "submitted"  # in a pack
+    AI_COMPLETE = "ai_complete"  # the model's values, valid against the schema
+    FAILED = "failed"  # no usable answer; the error class says why
+    CONFIRMED = "confirmed"  # a person or an auto-confirm policy agreed
+
+
+#: States in which a block's story has ended.
+FINAL = (OverlayStatus.SKIPPED, OverlayStatus.AI_COMPLETE, OverlayStatus.FAILED, OverlayStatus.CONFIRMED)

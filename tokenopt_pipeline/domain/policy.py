@@ -1,0 +1,245 @@
+"""Policy: every number and switch a run obeys, with its default, its bounds and where its value came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from decimal import Decimal, InvalidOperation
+from typing import Any, cast
+
+from tokenopt_pipeline.domain.errors import PolicyInvalid
+from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.domain.routing import RoutingPolicy, parse_routing
+
+
+def _setting(default: Any, why: str, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "why": why})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachingPolicy:
+    """Provider-side prompt caching."""
+
+    enabled: bool = _setting(True, "mark the shared prefix as cacheable where it will be read again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackingPolicy:
+    """How many blocks share one request. Source of the starting values: the worker this product replaces."""
+
+    enabled: bool = _setting(True, "ask several blocks in one request")
+    pack_size: int = _setting(10, "blocks in a pack at most", 1, 100)
+    pack_size_max: int = _setting(40, "upper bound of pack_size", 1, 100)
+    text_heavy_max_pack_size: int = _setting(6, "the same for schemas that ask for prose", 1, 100)
+    context_window_tokens: int = _setting(
+        200_000, "input and output together; the model's own limit if lower", 1024, 2_000_000
+    )
+    output_reserve_tokens: int = _setting(20_000, "kept free of input for the answer", 256, 200_000)
+    overhead_tokens: int = _setting(2_000, "kept free for what the provider adds to a request", 0, 50_000)
+    max_output_tokens: int = _setting(8_192, "output of one request at most", 256, 65_536)
+    per_block_output_tokens: int = _setting(200, "answer of one block at least", 1, 65_536)
+    single_block_output_tokens: int = _setting(4_096, "max_tokens of a block asked alone", 1, 65_536)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefilterPolicy:
+    """Which declared rules may skip a block. Blank blocks are always skipped: there is nothing to read."""
+
+    enabled: bool = _setting(True, "apply the rules below and the schema's applies_to")
+    figure_without_text: bool = _setting(True, "skip figures without a word")
+    short_heading: bool = _setting(True, "skip headings under the schema's heading_min_words")
+    table_without_field: bool = _setting(True, "skip tables when the schema has no field for them")
+    code_without_field: bool = _setting(True, "skip code when the schema has no field for it")
+    divider: bool = _setting(True, "skip dividers")
+    page_furniture: bool = _setting(True, "skip page headers and footers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReusePolicy:
+    """Answers that are already known."""
+
+    enabled: bool = _setting(True, "take the answer of an identical block instead of asking again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """What happens after a call that did not answer everything."""
+
+    max_attempts: int = _setting(3, "answers a block may spoil before it fails", 1, 10)
+    transient_tries: int = _setting(8, "tries of one request against an unavailable provider", 1, 100)
+    backoff_base_s: float = _setting(0.5, "first wait; doubles with every try", 0.0, 60.0)
+    backoff_ceiling_s: float = _setting(60.0, "longest wait, also against a provider's Retry-After", 0.0, 3600.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPolicy:
+    """How requests reach the provider."""
+
+    concurrency: int = _setting(8, "requests in flight per run", 1, 256)
+    timeout_s: float = _setting(600.0, "for one request", 1.0, 3600.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPolicy:
+    """The shape of a run."""
+
+    shard_blocks: int = _setting(2_000, "blocks of one shard (one Dagster partition) at most", 1, 100_000)
+    budget_usd: Decimal | None = field(
+        default=None, metadata={"low": 0, "high": 1_000_000, "why": "dollars the run may not exceed; null is no limit"}
+    )
+    allow_unknown_price: bool = _setting(False, "run models without a known list price, cost unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything a run obeys. Frozen with the run; its hash says which policy that was."""
+
+    caching: CachingPolicy = field(default_factory=CachingPolicy)
+    packing: PackingPolicy = field(default_factory=PackingPolicy)
+    prefilter: PrefilterPolicy = field(default_factory=PrefilterPolicy)
+    reuse: ReusePolicy = field(default_factory=ReusePolicy)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    calls: CallPolicy = field(default_factory=CallPolicy)
+    run: RunPolicy = field(default_factory=RunPolicy)
+    routing: RoutingPolicy = field(default_factory=RoutingPolicy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedPolicy:
+    """A policy and, for every key that is not a default, the layer that set it."""
+
+    policy: Policy
+    #: `section.key` -> layer name.
+    sources: Mapping[str, str]
+
+    @property
+    def policy_hash(self) -> str:
+        """Digest of the whole policy; the layers it came from do not count."""
+        return digest(snapshot(self.policy))
+
+
+_SECTIONS: Mapping[str, type] = {
+    "caching": CachingPolicy,
+    "packing": PackingPolicy,
+    "prefilter": PrefilterPolicy,
+    "reuse": ReusePolicy,
+    "retries": RetryPolicy,
+    "calls": CallPolicy,
+    "run": RunPolicy,
+}
+_ROUTING_KEYS = frozenset(f.name for f in fields(RoutingPolicy)) | {"model"}
+
+
+def snapshot(policy: Policy) -> dict[str, Any]:
+    """The policy as JSON values, complete: `resolve([("snapshot", snapshot(p))]).policy == p`."""
+    document = asdict(policy)
+    budget = policy.run.budget_usd
+    document["run"]["budget_usd"] = None if budget is None else str(budget)
+    return document
+
+
+def resolve(layers: Sequence[tuple[str, Mapping[str, object]]]) -> ResolvedPolicy:
+    """Defaults overridden by each layer in turn, the last one winning; every value checked against its bounds.
+
+    Raises PolicyInvalid naming the layer, the key, what was found and what is allowed.
+    """
+    values: dict[str, dict[str, object]] = {name: {} for name in (*_SECTIONS, "routing")}
+    sources: dict[str, str] = {}
+    for layer, document in layers:
+        for section, members in document.items():
+            if section not in values:
+                raise PolicyInvalid(f"{layer}: unknown section {section!r}; known: {', '.join(sorted(values))}")
+            if not isinstance(members, Mapping):
+                raise PolicyInvalid(f"{layer}: {section} must be a mapping of keys, found {members!r}")
+            if section == "routing":
+                _forget_what_the_layer_replaces(values[section], members)
+            known = _ROUTING_KEYS if section == "routing" else {f.name for f in fields(_SECTIONS[section])}
+            for key, value in members.items():
+                if key not in known:
+                    raise PolicyInvalid(f"{layer}: unknown key {section}.{key}; known: {', '.join(sorted(known))}")
+                checked = value if section == "routing" else _checked(layer, section, str(key), value)
+                values[section][str(key)] = checked
+                sources[f"{section}.{key}"] = layer
+    routing = parse_routing(values["routing"], sources)
+    policy = Policy(**{name: cls(**values[name]) for name, cls in _SECTIONS.items()}, routing=routing)
+    _check_together(policy, sources)
+    return ResolvedPolicy(policy=policy, sources=sources)
+
+
+def _forget_what_the_layer_replaces(routing: dict[str, object], members: Mapping[str, object]) -> None:
+    # `model` is short for a whole routing table, so a later layer that says either replaces the other.
+    if "model" in members:
+        routing.clear()
+    elif members:
+        routing.pop("model", None)
+
+
+def _checked(layer: str, section: str, key: str, value: object) -> object:
+    spec = next(f for f in fields(_SECTIONS[section]) if f.name == key)
+    low, high = spec.metadata["low"], spec.metadata["high"]
+    where = f"{layer}: {section}.{key} = {value!r}"
+    if key == "budget_usd":
+        return _budget(where, value, high)
+    default = spec.default if spec.default is not MISSING else None
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise PolicyInvalid(f"{where}, allowed true or false")
+        return value
+    wanted = "a whole number" if isinstance(default, int) else "a number"
+    right = isinstance(value, int) or (isinstance(default, float) and isinstance(value, float))
+    if isinstance(value, bool) or not right:
+        raise PolicyInvalid(f"{where}, allowed {wanted} from {low} to {high}")
+    number = cast("int | float", value)
+    if not low <= number <= high:
+        raise PolicyInvalid(f"{where}, allowed {low} to {high}")
+    return float(number) if isinstance(default, float) else number
+
+
+def _budget(where: str, value: object, high: float) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        budget = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
+    except InvalidOperation:
+        budget = Decimal("NaN")
+    if not budget.is_finite() or not 0 < budget <= Decimal(high):
+        raise PolicyInvalid(f"{where}, allowed null or dollars above 0 up to {high}")
+    # One spelling for one amount: 1, 1.0 and 1.00 must hash alike.
+    return budget.normalize()
+
+
+def _check_together(policy: Policy, sources: Mapping[str, str]) -> None:
+    packing = policy.packing
+
+    def refuse(key: str, found: int, limit: str, allowed: int) -> None:
+        layer = sources.get(f"packing.{key}", "defaults")
+        raise PolicyInvalid(f"{layer}: packing.{key} = {found}, allowed up to packing.{limit} = {allowed}")
+
+    if packing.pack_size > packing.pack_size_max:
+        refuse("pack_size", packing.pack_size, "pack_size_max", packing.pack_size_max)
+    if packing.text_heavy_max_pack_size > packing.pack_size_max:
+        refuse("text_heavy_max_pack_size", packing.text_heavy_max_pack_size, "pack_size_max", packing.pack_size_max)
+    if packing.per_block_output_tokens > packing.max_output_tokens:
+        refuse(
+            "per_block_output_tokens", packing.per_block_output_tokens, "max_output_tokens", packing.max_output_tokens
+        )
+    if packing.output_reserve_tokens + packing.overhead_tokens >= packing.context_window_tokens:
+        refuse(
+            "output_reserve_tokens",
+            packing.output_reserve_tokens,
+            "context_window_tokens",
+            packing.context_window_tokens,
+        )
+
+
+def defaults_document() -> str:
+    """Every key with its default, bounds and purpose, as commented YAML that resolves to the defaults."""
+    lines = ["# Every setting with its default. Delete what you do not change."]
+    for section, cls in _SECTIONS.items():
+        lines.append(f"{section}:")
+        for f in fields(cls):
+            bounds = "" if f.metadata["low"] is None else f" ({f.metadata['low']} to {f.metadata['high']})"
+            default = f.default
+            shown = "null" if default is None else str(default).lower() if isinstance(default, bool) else default
+            lines.append(f"  {f.name}: {shown}  # {f.metadata['why']}{bounds}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,59 @@
+"""Runs and shards: one pass of one schema over one collection under one frozen policy, cut into Dagster partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.domain.policy import Policy, snapshot
+from tokenopt_pipeline.domain.prompts import PACK_FORMAT
+from tokenopt_pipeline.domain.schemas import ExtractionSchema
+
+
+class RunState(StrEnum):
+    """Where a run stands. `open → complete`, `open → cancelled`; a run with failed blocks completes too."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
+
+
+class RunKind(StrEnum):
+    """Whether a stand-in or a paid provider answers. Frozen with the run: figures of both kinds are never mixed."""
+
+    SIMULATED = "simulated"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSpan:
+    """A shard's part of a run: blocks `first` (inclusive) to `end` (exclusive), counted from 0 in document order."""
+
+    shard_no: int
+    first: int
+    end: int
+
+
+def shard_spans(n_blocks: int, shard_blocks: int) -> Iterator[ShardSpan]:
+    """Spans that cover all blocks, each exactly once, in order. A run without blocks has no shard."""
+    for number, first in enumerate(range(0, n_blocks, shard_blocks)):
+        yield ShardSpan(shard_no=number, first=first, end=min(first + shard_blocks, n_blocks))
+
+
+def shard_key(run_id: str, shard_no: int) -> str:
+    """The Dagster partition key of a shard. Keys of one run sort in shard order."""
+    return f"{run_id}-{shard_no:06d}"
+
+
+def inputs_digest(
+    document_ids: Sequence[str], schema: ExtractionSchema, policy: Policy, *, mode: str, kind: RunKind
+) -> str:
+    """What makes two runs ask the same: documents in order, schema, policy, mode and kind."""
+    return digest([list(document_ids), schema.schema_hash, snapshot(policy), mode, kind])
+
+
+def answer_recipe(schema: ExtractionSchema, policy: Policy, kind: RunKind) -> str:
+    """What an answer depends on beside the block itself; blocks with equal content and recipe may share an answer."""
+    return digest([PACK_FORMAT, schema.schema_hash, snapshot(policy)["routing"], kind])

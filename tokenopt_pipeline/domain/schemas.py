@@ -1,0 +1,215 @@
+"""Extraction schemas: a JSON Schema for one block's answer, how to ask for it, and which blocks it is for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.errors import SchemaInvalid
+from tokenopt_pipeline.domain.fingerprints import digest
+
+REF_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+RETRIEVAL = ("none", "eligible", "critical")
+DEFAULT_SYSTEM = (
+    "You extract facts from blocks of documents exactly as they are stated, and nothing that is not stated."
+)
+DEFAULT_PER_BLOCK = "Fill the fields of the schema for each block."
+
+# Names of members an extraction schema file may have beside JSON Schema's own keywords.
+_OWN_MEMBERS = frozenset({"ref", "prompt_config", "applies_to", "retrieval", "references", "prefilter"})
+_PROMPT_MEMBERS = frozenset(
+    {"system_instructions", "per_block_prompt", "model", "temperature", "max_tokens_per_block", "max_batch_size"}
+)
+_PREFILTER_MEMBERS = frozenset({"heading_min_words", "keep_types"})
+# A field whose name contains one of these words is taken to be about that kind of block.
+_FIELD_WORDS = {
+    BlockType.TABLE: ("table", "row", "column", "cell", "line_item"),
+    BlockType.CODE_BLOCK: ("code", "snippet", "command", "function", "api"),
+}
+# Fields that repeat or rewrite the block make the answer as long as the block itself.
+_REWRITING_WORDS = ("content", "rewrite", "revised", "revision")
+_LONG_TEXT_WORDS = ("content", "revised", "rewrite", "revision", "analysis", "summary", "reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionSchema:
+    """One question, asked of every block it applies to. Immutable; its hash is its version."""
+
+    #: The name people use, `[a-z0-9][a-z0-9_-]{0,63}`.
+    ref: str
+    #: Digest of everything that can change an answer or what is asked.
+    schema_hash: str
+    #: The JSON Schema of one block's answer: an object with `properties`. Answers are validated against exactly this.
+    answer_schema: Mapping[str, object]
+    system_instructions: str
+    per_block_prompt: str
+    #: None: every block type that the pre-filter's other rules let through.
+    applies_to: frozenset[BlockType] | None
+    retrieval: str
+    #: Names of reference documents the instructions rely on; in file order.
+    references: tuple[str, ...]
+    #: Headings with fewer words are skipped; 0 keeps all headings.
+    heading_min_words: int
+    #: Block types that no rule about types may skip.
+    keep_types: frozenset[BlockType]
+    #: Policy settings the schema asks for, as nested policy keys.
+    policy_hints: Mapping[str, object]
+    #: What the schema states that has no effect, one sentence each.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def properties(self) -> Mapping[str, object]:
+        """Field name -> JSON Schema of the field."""
+        return cast(Mapping[str, object], self.answer_schema["properties"])
+
+    def names_type(self, block_type: BlockType) -> bool:
+        """Whether the schema itself says that it is about this type of block."""
+        if block_type in self.keep_types or (self.applies_to is not None and block_type in self.applies_to):
+            return True
+        words = _FIELD_WORDS.get(block_type, ())
+        return any(word in name.lower() for name in field_names(self.answer_schema) for word in words)
+
+    @property
+    def is_text_heavy(self) -> bool:
+        """Whether some field asks for prose, which makes answers long."""
+        return any(
+            name == "final" or any(word in name.lower() for word in _LONG_TEXT_WORDS)
+            for name in field_names(self.answer_schema)
+        )
+
+    @property
+    def repeats_block(self) -> bool:
+        """Whether some field holds the block's own text again, rewritten or not."""
+        return any(word in name.lower() for name in field_names(self.answer_schema) for word in _REWRITING_WORDS)
+
+
+def field_names(schema: Mapping[str, object]) -> Iterator[str]:
+    """Every property name at any object depth, in order; the items of arrays are not searched."""
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return
+    for name, fragment in properties.items():
+        yield name
+        if isinstance(fragment, Mapping):
+            yield from field_names(fragment)
+
+
+def parse_schema(document: object, *, name: str) -> ExtractionSchema:
+    """The schema in a parsed JSON document. `name` is what messages call it and the ref when the file states none.
+
+    Raises SchemaInvalid. Whether the JSON Schema keywords themselves are right is the validator's part
+    (`ports.AnswerValidators`), which the caller asks next.
+    """
+    if not isinstance(document, Mapping):
+        raise SchemaInvalid(f"schema {name}: a JSON object is needed, found {type(document).__name__}")
+    properties = document.get("properties")
+    if document.get("type", "object") != "object":
+        raise SchemaInvalid(f"schema {name}: type must be object, found {document['type']!r}")
+    if not isinstance(properties, Mapping) or not properties:
+        raise SchemaInvalid(f"schema {name}: it has no properties, so there is nothing to extract")
+    answer_schema = {"type": "object", **{k: v for k, v in document.items() if k not in _OWN_MEMBERS}}
+    answer_schema.setdefault("additionalProperties", False)
+    required = answer_schema.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(r, str) for r in required):
+        raise SchemaInvalid(f"schema {name}: required must be a list of property names")
+    if unknown := [r for r in required if r not in properties]:
+        raise SchemaInvalid(f"schema {name}: required names {unknown[0]!r}, which is not among its properties")
+    ref = _ref(document, name)
+    prompt = _members(document, "prompt_config", _PROMPT_MEMBERS, name)
+    prefilter = _members(document, "prefilter", _PREFILTER_MEMBERS, name)
+    retrieval = document.get("retrieval", "none")
+    if retrieval not in RETRIEVAL:
+        raise SchemaInvalid(f"schema {name}: retrieval must be one of {', '.join(RETRIEVAL)}, found {retrieval!r}")
+    references = document.get("references", [])
+    if not isinstance(references, list) or not all(isinstance(r, str) for r in references):
+        raise SchemaInvalid(f"schema {name}: references must be a list of names")
+    heading_min_words = prefilter.get("heading_min_words", 0)
+    if (
+        not isinstance(heading_min_words, int)
+        or isinstance(heading_min_words, bool)
+        or not 0 <= heading_min_words <= 50
+    ):
+        raise SchemaInvalid(f"schema {name}: prefilter.heading_min_words = {heading_min_words!r}, allowed 0 to 50")
+    system = _text(prompt, "system_instructions", DEFAULT_SYSTEM, name)
+    per_block = _text(prompt, "per_block_prompt", DEFAULT_PER_BLOCK, name)
+    applies_to = _types(document.get("applies_to"), "applies_to", name)
+    keep_types = _types(prefilter.get("keep_types"), "prefilter.keep_types", name) or frozenset()
+    return ExtractionSchema(
+        ref=ref,
+        schema_hash=digest(
+            {
+                "answer_schema": answer_schema,
+                "system_instructions": system,
+                "per_block_prompt": per_block,
+                "applies_to": sorted(applies_to) if applies_to is not None else None,
+                "prefilter": {"heading_min_words": heading_min_words, "keep_types": sorted(keep_types)},
+                "retrieval": retrieval,
+                "references": references,
+            }
+        ),
+        answer_schema=answer_schema,
+        system_instructions=system,
+        per_block_prompt=per_block,
+        applies_to=applies_to,
+        retrieval=str(retrieval),
+        references=tuple(references),
+        heading_min_words=heading_min_words,
+        keep_types=keep_types,
+        policy_hints=_policy_hints(prompt),
+        notes=("prompt_config.temperature has no effect: current models take no sampling parameters",)
+        if "temperature" in prompt
+        else (),
+    )
+
+
+def _ref(document: Mapping[str, object], name: str) -> str:
+    ref = document.get("ref", name)
+    if not isinstance(ref, str) or not REF_PATTERN.fullmatch(ref):
+        raise SchemaInvalid(f"schema {name}: ref {ref!r} must match {REF_PATTERN.pattern}")
+    return ref
+
+
+def _members(document: Mapping[str, object], key: str, known: frozenset[str], name: str) -> Mapping[str, object]:
+    members = document.get(key, {})
+    if not isinstance(members, Mapping):
+        raise SchemaInvalid(f"schema {name}: {key} must be an object")
+    if unknown := sorted(set(members) - known):
+        raise SchemaInvalid(f"schema {name}: unknown member {key}.{unknown[0]}; known: {', '.join(sorted(known))}")
+    return members
+
+
+def _text(prompt: Mapping[str, object], key: str, default: str, name: str) -> str:
+    text = prompt.get(key, default)
+    if not isinstance(text, str) or not text.strip():
+        raise SchemaInvalid(f"schema {name}: prompt_config.{key} must be a non-empty string")
+    return text
+
+
+def _types(names: object, key: str, name: str) -> frozenset[BlockType] | None:
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names:
+        raise SchemaInvalid(f"schema {name}: {key} must be a non-empty list of block types")
+    known = {t.value for t in BlockType}
+    for found in names:
+        if found not in known:
+            raise SchemaInvalid(f"schema {name}: {key} names {found!r}; block types are {', '.join(sorted(known))}")
+    return frozenset(BlockType(n) for n in names)
+
+
+def _policy_hints(prompt: Mapping[str, object]) -> Mapping[str, object]:
+    """The policy keys behind prompt_config's older names; bounds are checked where every policy value is."""
+    hints: dict[str, dict[str, object]] = {}
+    if "model" in prompt:
+        hints["routing"] = {"model": prompt["model"]}
+    packing: dict[str, object] = {}
+    if "max_batch_size" in prompt:
+        packing["pack_size"] = prompt["max_batch_size"]
+    if "max_tokens_per_block" in prompt:
+        packing["single_block_output_tokens"] = prompt["max_tokens_per_block"]
+    if packing:
+        hints["packing"] = packing
+    return hints
