@@ -319,3 +319,27 @@ class OverlayStore(Protocol):
     def reconcile(self, shard: Shard) -> Mapping[str, int]:
         """Moves every block whose story has ended into its final state; status -> blocks, of the whole shard."""
         ...
+
+
+class Readers(Protocol):
+    """Files to typed blocks."""
+
+    def __call__(self, name: str, content: bytes) -> ReadDocument:
+        """Raises DocumentUnreadable."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, read at the edges."""
+
+    def now(self) -> datetime:
+        """Aware UTC."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds that never run backwards, from an arbitrary start."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Returns after so many seconds."""
+        ...

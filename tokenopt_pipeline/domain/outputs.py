@@ -108,10 +108,22 @@ def _output(
     if len(found) > 1:
         detail = f"the answer has {len(found)} different entries for it"
         return DecodedOutput(ordinal=ordinal, finding=Finding.DUPLICATE, detail=detail)
-    problem = violation(found[0])
+    problem = _unstorable(found[0]) or violation(found[0])
     if problem is not None:
         return DecodedOutput(ordinal=ordinal, finding=Finding.INVALID, detail=problem)
     return DecodedOutput(ordinal=ordinal, finding=Finding.VALID, values=found[0])
+
+
+def _unstorable(values: Mapping[str, object]) -> str | None:
+    """Why no database could keep the values: JSON can spell characters that text cannot hold."""
+    text = json.dumps(values, ensure_ascii=False)
+    if "\\u0000" in text:
+        return "a value holds the character NUL"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "a value holds half of a surrogate pair"
+    return None
 
 
 def _all(asked: int, finding: Finding, detail: str) -> DecodedAnswer:

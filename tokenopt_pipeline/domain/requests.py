@@ -49,13 +49,6 @@ class ModelRequest:
             }
         )
 
-    @property
-    def prefix_fingerprint(self) -> str:
-        """Digest of what a provider's cache would key the shared prefix by."""
-        return digest(
-            [str(self.model.ref), self.model.output_method, self.model.thinking, self.system, self.output_schema]
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResponse:

@@ -1,0 +1,147 @@
+"""Calls, answers and the ledger in Postgres."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, store_errors
+from tokenopt_pipeline.adapters.postgres.packs import insert_packs
+from tokenopt_pipeline.domain.errors import BudgetExceeded, StoreUnavailable
+from tokenopt_pipeline.domain.outputs import Finding
+from tokenopt_pipeline.ports import AnsweredCall, OpenPack
+
+
+class PostgresCalls:
+    """`ports.CallStore` on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def begin(self, pack: OpenPack, *, fingerprint: str, usd_ceiling: Decimal | None, now: datetime) -> int:
+        """Commits the intent to call and gives its number.
+
+        Raises BudgetExceeded, with nothing written, when spent, reserved and this call together pass the run's budget.
+        """
+        run_no = pack.shard.run_no
+        with store_errors(), self._connection.transaction():
+            budget = row(self._connection, "lock_run_budget", run_no=run_no)
+            assert budget is not None  # the pack's foreign key says so
+            limit = budget["budget_usd"]
+            if limit is not None:
+                needed = budget["used_usd"] + (usd_ceiling or Decimal(0))
+                if usd_ceiling is None or needed > limit:
+                    raise BudgetExceeded(
+                        f"budget of ${limit:.2f}: ${budget['used_usd']:.4f} is spent or reserved and the next call may "
+                        f"cost ${usd_ceiling or Decimal(0):.4f}; the run stopped before it",
+                        limit_usd=limit,
+                        needed_usd=needed,
+                    )
+            begun = row(
+                self._connection,
+                "begin_call",
+                pack_no=pack.pack_no,
+                run_no=run_no,
+                fingerprint=fingerprint,
+                usd_ceiling=usd_ceiling,
+                now=now,
+            )
+        assert begun is not None  # the statement always returns a row
+        return int(begun["call_no"])
+
+    def settle(self, call: AnsweredCall, *, now: datetime) -> None:
+        """Stores answer, ledger row, findings and what is asked again, in one transaction."""
+        shard, pack_no = call.pack.shard, call.pack.pack_no
+        with store_errors(), self._connection.transaction():
+            self._end(
+                call.call_no,
+                "answered" if call.response is not None else "failed",
+                call.error_class,
+                call.error_message,
+                now,
+            )
+            if change(self._connection, "settle_pack", pack_no=pack_no) != 1:
+                raise StoreUnavailable(f"pack {pack_no} was settled by another process; its answer is not taken twice")
+            if call.response is not None:
+                change(
+                    self._connection,
+                    "insert_response",
+                    call_no=call.call_no,
+                    stop=call.response.stop,
+                    text=call.response.text.replace("\x00", "\ufffd"),
+                    refusal=call.response.refusal,
+                    strays=call.answer.strays,
+                    now=now,
+                )
+                change(self._connection, "insert_ledger_row", **_ledger_row(call), now=now)
+            change(
+                self._connection,
+                "insert_model_outputs",
+                call_no=call.call_no,
+                run_no=shard.run_no,
+                findings=json.dumps(_findings(call)),
+            )
+            change(self._connection, "retire_pack_blocks", pack_no=pack_no)
+            insert_packs(self._connection, shard, call.again, now=now)
+
+    def fail(self, call_no: int, *, error_class: str, message: str, now: datetime) -> None:
+        """Stores that a try got no answer; its pack stays open."""
+        self._end(call_no, "failed", error_class, message, now)
+
+    def _end(self, call_no: int, state: str, error_class: str | None, message: str | None, now: datetime) -> None:
+        ended = change(
+            self._connection,
+            "end_call",
+            call_no=call_no,
+            state=state,
+            error_class=error_class,
+            error_message=message,
+            now=now,
+        )
+        if ended != 1:
+            raise StoreUnavailable(f"call {call_no} has ended already")
+
+
+def _findings(call: AnsweredCall) -> list[dict[str, Any]]:
+    failed = dict(call.next_step.failed)
+    return [
+        {
+            "position": output.ordinal,
+            "block_no": member.block_no,
+            "finding": output.finding.value,
+            "answer": output.values,
+            # Postgres cannot store NUL in jsonb or text.
+            "detail": output.detail.replace("\x00", "\ufffd"),
+            "is_last": output.finding is Finding.VALID or member.block_no in failed,
+        }
+        for member, output in zip(call.members, call.answer.outputs, strict=True)
+    ]
+
+
+def _ledger_row(call: AnsweredCall) -> dict[str, Any]:
+    assert call.response is not None
+    usage, assumed = call.response.usage, call.assumptions
+    return {
+        "call_no": call.call_no,
+        "run_no": call.pack.shard.run_no,
+        "shard_no": call.pack.shard.shard_no,
+        "model": str(call.pack.route.model),
+        "kind": "simulated" if call.response.simulated else "live",
+        "request_id": call.response.request_id,
+        "fingerprint": call.request_fingerprint,
+        "input_uncached": usage.input_uncached,
+        "cache_write_5m": usage.cache_write_5m,
+        "cache_write_1h": usage.cache_write_1h,
+        "cache_read": usage.cache_read,
+        "output": usage.output,
+        "usd": call.usd,
+        "latency_ms": call.latency_ms,
+        "pack_blocks": assumed.pack_blocks,
+        "split_events": call.pack.generation,
+        "assumed_input": assumed.input_tokens,
+        "assumed_output": assumed.output_tokens,
+        "assumed_max_tokens": assumed.max_tokens,
+        "assumed_usd_ceiling": assumed.usd_ceiling,
+    }

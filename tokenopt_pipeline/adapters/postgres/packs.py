@@ -1,0 +1,126 @@
+"""Packs in Postgres."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import datetime
+from itertools import islice
+
+from psycopg.rows import DictRow
+
+from tokenopt_pipeline.adapters.postgres.connection import Connection, change, rows, store_errors
+from tokenopt_pipeline.adapters.postgres.statements import statement
+from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.packing import PackableBlock
+from tokenopt_pipeline.domain.routing import Route, parse_model_ref
+from tokenopt_pipeline.ports import KeptBlock, NewPack, OpenPack, PackMember, Shard
+
+_WRITE_AT_ONCE = 1_000
+
+
+class PostgresPacks:
+    """`ports.PackStore` on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def kept_blocks(self, shard: Shard) -> Iterator[KeptBlock]:
+        """Kept blocks that are in no pack yet, in document order."""
+        for r in rows(self._connection, "kept_blocks", run_no=shard.run_no, shard_no=shard.shard_no):
+            yield KeptBlock(
+                packable=PackableBlock(block_no=r["block_no"], ordinal=r["ordinal"], tokens=r["n_tokens"]),
+                type=BlockType(r["block_type"]),
+            )
+
+    def add(self, shard: Shard, packs: Iterator[NewPack], *, now: datetime) -> int:
+        """Stores packs and marks their blocks submitted, in one transaction; how many were added."""
+        added = 0
+        with store_errors(), self._connection.transaction():
+            while some := list(islice(packs, _WRITE_AT_ONCE)):
+                insert_packs(self._connection, shard, some, now=now)
+                added += len(some)
+            change(self._connection, "submit_blocks", run_no=shard.run_no, shard_no=shard.shard_no)
+        return added
+
+    def open_packs(self, shard: Shard) -> list[OpenPack]:
+        """Packs without an answer, oldest first."""
+        return [
+            _open_pack(r) for r in rows(self._connection, "open_packs", run_no=shard.run_no, shard_no=shard.shard_no)
+        ]
+
+    def members(self, pack_no: int) -> list[PackMember]:
+        """The pack's blocks with their texts, in order."""
+        return [
+            PackMember(
+                block_no=r["block_no"],
+                ordinal=r["ordinal"],
+                type=BlockType(r["block_type"]),
+                text=r["text"],
+                tokens=r["n_tokens"],
+                attempts_before=r["attempts_before"],
+            )
+            for r in rows(self._connection, "pack_members", pack_no=pack_no)
+        ]
+
+
+def insert_packs(connection: Connection, shard: Shard, packs: Iterable[NewPack], *, now: datetime) -> None:
+    """Writes packs and their blocks; part of the caller's transaction."""
+    packs = list(packs)
+    if not packs:
+        return
+    numbers = [r["pack_no"] for r in rows(connection, "pack_numbers", count=len(packs))]
+    with store_errors(), connection.cursor() as cursor:
+        with cursor.copy(statement("copy_packs")) as copy:
+            for pack_no, pack in zip(numbers, packs, strict=True):
+                copy.write_row(_pack_row(pack_no, shard, pack, now))
+        with cursor.copy(statement("copy_pack_blocks")) as copy:
+            for pack_no, pack in zip(numbers, packs, strict=True):
+                for i, (block, attempts) in enumerate(zip(pack.planned.blocks, pack.attempts, strict=True), start=1):
+                    copy.write_row((pack_no, i, shard.run_no, block.block_no, attempts))
+
+
+def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple[object, ...]:
+    return (
+        pack_no,
+        shard.run_no,
+        shard.shard_no,
+        pack.parent_pack_no,
+        pack.generation,
+        pack.route.tier,
+        str(pack.route.model),
+        pack.route.mode,
+        pack.route.rule_id,
+        pack.route.reason,
+        pack.cache_ttl,
+        pack.cache_reason,
+        pack.planned.input_tokens,
+        pack.planned.output_tokens,
+        pack.planned.max_tokens,
+        pack.output_scale,
+        json.dumps(asdict(pack.limits)),
+        now,
+    )
+
+
+def _open_pack(r: DictRow) -> OpenPack:
+    return OpenPack(
+        pack_no=r["pack_no"],
+        shard=Shard(run_no=r["run_no"], shard_no=r["shard_no"]),
+        route=Route(
+            tier=r["tier"],
+            model=parse_model_ref(r["model"]),
+            mode=r["mode"],
+            rule_id=r["route_rule"],
+            reason=r["route_reason"],
+        ),
+        cache_ttl=r["cache_ttl"],
+        cache_reason=r["cache_reason"],
+        input_tokens=r["input_tokens"],
+        output_tokens=r["output_tokens"],
+        max_tokens=r["max_tokens"],
+        output_scale=r["output_scale"],
+        generation=r["generation"],
+        tries=r["tries"],
+    )

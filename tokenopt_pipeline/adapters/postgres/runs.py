@@ -1,0 +1,138 @@
+"""Runs in Postgres."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
+from tokenopt_pipeline.domain.errors import InvalidInput, NotFound
+from tokenopt_pipeline.domain.policy import Policy, resolve, snapshot
+from tokenopt_pipeline.domain.runs import RunKind, ShardSpan
+from tokenopt_pipeline.domain.schemas import ExtractionSchema, parse_schema
+from tokenopt_pipeline.ports import Run
+
+
+class PostgresRuns:
+    """`ports.RunStore` on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def create(
+        self,
+        *,
+        run_id: str,
+        collection: str,
+        schema: ExtractionSchema,
+        schema_source: Mapping[str, object],
+        prompt_tokens: int,
+        policy: Policy,
+        policy_hash: str,
+        policy_sources: Mapping[str, str],
+        inputs_digest: str,
+        answer_recipe: str,
+        mode: str,
+        kind: RunKind,
+        spans: Sequence[ShardSpan],
+        now: datetime,
+    ) -> Run:
+        """Stores a run, its documents and shards in one transaction; the open run of equal inputs if there is one."""
+        with store_errors(), self._connection.transaction():
+            found = row(self._connection, "find_collection", name=collection)
+            if found is None:
+                raise NotFound(f"collection {collection!r} does not exist")
+            documents = rows(self._connection, "collection_documents", collection_no=found["collection_no"])
+            change(
+                self._connection,
+                "insert_schema",
+                schema_hash=schema.schema_hash,
+                ref=schema.ref,
+                source=Jsonb({**schema_source, "ref": schema.ref}),
+                prompt_tokens=prompt_tokens,
+                now=now,
+            )
+            inserted = row(
+                self._connection,
+                "insert_run",
+                run_id=run_id,
+                collection_no=found["collection_no"],
+                schema_hash=schema.schema_hash,
+                policy=Jsonb(snapshot(policy)),
+                policy_hash=policy_hash,
+                policy_sources=Jsonb(dict(policy_sources)),
+                inputs_digest=inputs_digest,
+                answer_recipe=uuid.UUID(answer_recipe[:32]),
+                mode=mode,
+                kind=kind,
+                n_blocks=spans[-1].end if spans else 0,
+                n_shards=len(spans),
+                budget_usd=policy.run.budget_usd,
+                now=now,
+            )
+            if inserted is not None:
+                self._add_parts(inserted["run_no"], documents, spans)
+        run = self.open_run(inputs_digest)
+        if run is None:
+            raise InvalidInput(f"run {run_id}: another session has just finished a run of the same inputs; try again")
+        return run
+
+    def open_run(self, inputs_digest: str) -> Run | None:
+        """The unfinished run of these inputs."""
+        found = row(self._connection, "find_run", run_id="", inputs_digest=inputs_digest)
+        return None if found is None else _run(found)
+
+    def find(self, run_id: str) -> Run:
+        """Raises NotFound."""
+        found = row(self._connection, "find_run", run_id=run_id, inputs_digest="")
+        if found is None:
+            raise NotFound(f"run {run_id!r} does not exist; `tokenopt status` lists the newest runs")
+        return _run(found)
+
+    def close_if_done(self, run_no: int, *, now: datetime) -> bool:
+        """Marks an open run complete when every block's story has ended; whether it is complete now."""
+        change(self._connection, "close_run_if_done", run_no=run_no, now=now)
+        state = row(self._connection, "run_state", run_no=run_no)
+        return state is not None and state["state"] == "complete"
+
+    def cancel(self, run_id: str, *, now: datetime) -> bool:
+        """Cancels an open run; False when it had ended before. Raises NotFound."""
+        self.find(run_id)
+        return change(self._connection, "cancel_run", run_id=run_id, now=now) == 1
+
+    def _add_parts(self, run_no: int, documents: Sequence[DictRow], spans: Sequence[ShardSpan]) -> None:
+        first = 0
+        for document in documents:
+            no = document["document_no"]
+            change(self._connection, "insert_run_document", run_no=run_no, document_no=no, first_ordinal=first)
+            first += document["n_blocks"]
+        for span in spans:
+            change(
+                self._connection,
+                "insert_shard",
+                run_no=run_no,
+                shard_no=span.shard_no,
+                first=span.first,
+                end=span.end,
+            )
+
+
+def _run(found: DictRow) -> Run:
+    return Run(
+        run_no=found["run_no"],
+        run_id=found["run_id"],
+        collection=found["collection"],
+        schema=parse_schema(found["schema_source"], name=found["schema_ref"]),
+        prompt_tokens=found["prompt_tokens"],
+        policy=resolve([("snapshot", found["policy"])]).policy,
+        policy_hash=found["policy_hash"],
+        mode=found["mode"],
+        kind=RunKind(found["kind"]),
+        state=found["state"],
+        n_blocks=found["n_blocks"],
+        n_shards=found["n_shards"],
+    )

@@ -1,0 +1,1 @@
+select pg_advisory_unlock(%(run_no)s, %(shard_no)s)

@@ -1,0 +1,1 @@
+select state from run where run_no = %(run_no)s

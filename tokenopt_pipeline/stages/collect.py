@@ -1,0 +1,235 @@
+"""Collect: the calls of a shard's open packs, side by side, until every pack has its answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from tokenopt_pipeline.domain.errors import (
+    ContextWindowExceeded,
+    FatalForRun,
+    RateLimited,
+    RequestRejected,
+    TokenOptError,
+    TransientError,
+)
+from tokenopt_pipeline.domain.outputs import Finding
+from tokenopt_pipeline.domain.requests import ModelResponse
+from tokenopt_pipeline.domain.retries import backoff_s
+from tokenopt_pipeline.ports import (
+    AnsweredCall,
+    AnswerValidators,
+    CallStore,
+    Clock,
+    Models,
+    OpenPack,
+    PackStore,
+    Prices,
+    Provider,
+    Run,
+    Shard,
+)
+from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request
+
+# A cache entry lives five or sixty minutes from its last use; a prefix unused for most of that needs a leader again.
+_WARM_S = {"5m": 240.0, "1h": 2880.0}
+# When a provider refuses so many requests before it answered one, the requests are wrong, not the blocks.
+_REJECTIONS_BEFORE_STOP = 5
+
+
+@dataclass(slots=True, kw_only=True)
+class Collector:
+    """Makes the calls of one run. Keeps what it learns (warm prefixes, pauses) over the run's shards.
+
+    HTTP runs in threads; everything stored is stored by the caller's thread, in the order answers come.
+    """
+
+    run: Run
+    provider: Provider
+    packs: PackStore
+    calls: CallStore
+    models: Models
+    prices: Prices
+    validators: AnswerValidators
+    clock: Clock
+    #: Model -> when the run's prefix, which is one per model, was last read or written (monotonic seconds).
+    _warm: dict[str, float] = field(default_factory=dict)
+    #: Model -> not to be asked before (monotonic seconds).
+    _paused: dict[str, float] = field(default_factory=dict)
+    _answers: int = 0
+    _rejections: int = 0
+
+    def collect(self, shard: Shard) -> int:
+        """Calls until no pack of the shard is open; how many calls were answered.
+
+        Raises FatalForRun, BudgetExceeded or, when a provider stays away, TransientError. What was in flight is stored
+        first; everything else stays open for the next time.
+        """
+        before = self._answers
+        work = _ShardWork(
+            shard=shard,
+            queue=self.packs.open_packs(shard),
+            violation=self.validators.violation_of(self.run.schema),
+        )
+        with ThreadPoolExecutor(max_workers=self.run.policy.calls.concurrency) as pool:
+            try:
+                while work.queue or work.in_flight:
+                    self._start_ready(work, pool)
+                    self._settle_finished(work)
+            except BaseException:
+                # Answers on their way are paid for: keep them.
+                self._drain(work)
+                raise
+        return self._answers - before
+
+    def _start_ready(self, work: _ShardWork, pool: ThreadPoolExecutor) -> None:
+        room = self.run.policy.calls.concurrency - len(work.in_flight)
+        waiting: list[OpenPack] = []
+        for i, pack in enumerate(work.queue):
+            if room == 0:
+                waiting += work.queue[i:]
+                break
+            if self._hold_s(work, pack) > 0 or self._awaits_leader(work, pack):
+                waiting.append(pack)
+                continue
+            call = prepare_call(
+                self.run,
+                pack,
+                self.packs.members(pack.pack_no),
+                model=self.models.spec(pack.route.model),
+                prices=self.prices,
+            )
+            call_no = self.calls.begin(
+                pack, fingerprint=call.fingerprint, usd_ceiling=call.assumptions.usd_ceiling, now=self.clock.now()
+            )
+            future = pool.submit(self.provider.complete, call.request, timeout_s=self.run.policy.calls.timeout_s)
+            work.in_flight[future] = _InFlight(call=call, call_no=call_no, started_s=self.clock.monotonic_s())
+            room -= 1
+        work.queue = waiting
+
+    def _awaits_leader(self, work: _ShardWork, pack: OpenPack) -> bool:
+        """Whether the pack's prefix is marked, cold, and another request is on its way to warm it.
+
+        Requests that start together before the cache is written would each pay for writing it.
+        """
+        if pack.cache_ttl is None:
+            return False
+        model = str(pack.route.model)
+        last_use = self._warm.get(model)
+        if last_use is not None and self.clock.monotonic_s() - last_use < _WARM_S[pack.cache_ttl]:
+            return False
+        return any(str(flight.call.pack.route.model) == model for flight in work.in_flight.values())
+
+    def _hold_s(self, work: _ShardWork, pack: OpenPack) -> float:
+        until = max(self._paused.get(str(pack.route.model), 0.0), work.not_before.get(pack.pack_no, 0.0))
+        return until - self.clock.monotonic_s()
+
+    def _settle_finished(self, work: _ShardWork) -> None:
+        holds = [hold for pack in work.queue if (hold := self._hold_s(work, pack)) > 0]
+        timeout = min(holds) if holds else None
+        if work.in_flight:
+            finished, _ = wait(work.in_flight, timeout=timeout, return_when=FIRST_COMPLETED)
+            # The order in which answers are stored is the order in which they were asked.
+            for future in sorted(finished, key=lambda f: work.in_flight[f].call_no):
+                self._settle(work, future, work.in_flight.pop(future))
+        elif timeout is not None:
+            self.clock.sleep(timeout)
+
+    def _settle(self, work: _ShardWork, future: Future[ModelResponse], flight: _InFlight) -> None:
+        latency_ms = round((self.clock.monotonic_s() - flight.started_s) * 1000)
+        call = flight.call
+        try:
+            response = future.result()
+        except TransientError as problem:
+            self._postpone(work, flight, problem)
+            return
+        except (ContextWindowExceeded, RequestRejected) as problem:
+            too_large = isinstance(problem, ContextWindowExceeded)
+            self._store(
+                work,
+                refused_request(
+                    self.run,
+                    call,
+                    call_no=flight.call_no,
+                    finding=Finding.TOO_LARGE if too_large else Finding.REJECTED,
+                    problem=problem,
+                    latency_ms=latency_ms,
+                ),
+            )
+            self._rejections += 0 if too_large else 1
+            if not self._answers and self._rejections >= _REJECTIONS_BEFORE_STOP:
+                raise FatalForRun(f"the first {self._rejections} requests were all refused: {problem}") from problem
+            return
+        except TokenOptError as problem:
+            self.calls.fail(
+                flight.call_no, error_class=type(problem).__name__, message=str(problem), now=self.clock.now()
+            )
+            raise
+        self._answers += 1
+        if call.request.cache_ttl is not None:
+            self._warm[str(call.request.model.ref)] = self.clock.monotonic_s()
+        self._store(
+            work,
+            answered(
+                self.run,
+                call,
+                call_no=flight.call_no,
+                response=response,
+                latency_ms=latency_ms,
+                violation=work.violation,
+                prices=self.prices,
+            ),
+        )
+
+    def _store(self, work: _ShardWork, call: AnsweredCall) -> None:
+        self.calls.settle(call, now=self.clock.now())
+        if call.again:
+            known = {p.pack_no for p in work.queue} | {f.call.pack.pack_no for f in work.in_flight.values()}
+            work.queue += [p for p in self.packs.open_packs(work.shard) if p.pack_no not in known]
+
+    def _postpone(self, work: _ShardWork, flight: _InFlight, problem: TransientError) -> None:
+        pack = flight.call.pack
+        self.calls.fail(flight.call_no, error_class=type(problem).__name__, message=str(problem), now=self.clock.now())
+        work.tries[pack.pack_no] += 1
+        tries = work.tries[pack.pack_no]
+        if tries >= self.run.policy.retries.transient_tries:
+            raise problem
+        asked = getattr(problem, "retry_after_s", None)
+        until = self.clock.monotonic_s() + backoff_s(self.run.policy.retries, tries=tries, retry_after_s=asked)
+        work.not_before[pack.pack_no] = until
+        if isinstance(problem, RateLimited):
+            # The limit is the model's, so everybody waits.
+            model = str(pack.route.model)
+            self._paused[model] = max(self._paused.get(model, 0.0), until)
+        work.queue.append(pack)
+
+    def _drain(self, work: _ShardWork) -> None:
+        wait(work.in_flight)
+        for future, flight in sorted(work.in_flight.items(), key=lambda entry: entry[1].call_no):
+            try:
+                self._settle(work, future, flight)
+            except TokenOptError:
+                # The first error is the one that is told; this call's own stands in its row.
+                continue
+        work.in_flight.clear()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _InFlight:
+    call: PreparedCall
+    call_no: int
+    started_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _ShardWork:
+    shard: Shard
+    queue: list[OpenPack]
+    violation: Callable[[Mapping[str, object]], str | None]
+    in_flight: dict[Future[ModelResponse], _InFlight] = field(default_factory=dict)
+    #: Pack -> tries without an answer, in this process.
+    tries: Counter[int] = field(default_factory=Counter)
+    #: Pack -> not to be asked again before (monotonic seconds).
+    not_before: dict[int, float] = field(default_factory=dict)

@@ -1,0 +1,99 @@
+"""Plan: everything that can be refused is refused here, before anything is spent; then the run and its shards exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tokenopt_pipeline.domain.errors import InvalidInput, PriceUnknown
+from tokenopt_pipeline.domain.fingerprints import canonical_json
+from tokenopt_pipeline.domain.policy import ResolvedPolicy
+from tokenopt_pipeline.domain.prompts import output_schema, system_prompt
+from tokenopt_pipeline.domain.routing import models_in_use
+from tokenopt_pipeline.domain.runs import RunKind, answer_recipe, inputs_digest, shard_spans
+from tokenopt_pipeline.domain.schemas import ExtractionSchema
+from tokenopt_pipeline.domain.usage import TokenUsage
+from tokenopt_pipeline.ports import AnswerValidators, CollectionStore, Models, Prices, Run, RunStore, Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What somebody asks for."""
+
+    collection: str
+    schema: ExtractionSchema
+    #: The schema file's own content, stored with the run.
+    schema_source: Mapping[str, object]
+    resolved: ResolvedPolicy
+    #: `sync`, `async` or `auto`.
+    mode: str
+    kind: RunKind
+
+
+def plan_run(
+    request: RunRequest,
+    *,
+    run_id: str,
+    collections: CollectionStore,
+    runs: RunStore,
+    models: Models,
+    prices: Prices,
+    validators: AnswerValidators,
+    tokenizer: Tokenizer,
+    now: datetime,
+) -> Run:
+    """The run of this request: the unfinished one of the same inputs, or a new one under `run_id`.
+
+    Raises InvalidInput (a schema, model, price, mode or collection is wrong); nothing is written then.
+    """
+    if request.mode == "async":
+        raise InvalidInput("mode async: no provider offers batches in this version; use --mode sync or auto")
+    check_askable(request, models=models, prices=prices, validators=validators)
+    documents = collections.document_ids(request.collection)
+    n_blocks = sum(n for _, n in documents)
+    if n_blocks == 0:
+        raise InvalidInput(f"collection {request.collection!r} has no blocks, so there is nothing to ask")
+    policy, schema = request.resolved.policy, request.schema
+    digest = inputs_digest([d for d, _ in documents], schema, policy, mode="sync", kind=request.kind)
+    unfinished = runs.open_run(digest)
+    if unfinished is not None:
+        return unfinished
+    return runs.create(
+        run_id=run_id,
+        collection=request.collection,
+        schema=schema,
+        schema_source=request.schema_source,
+        prompt_tokens=prompt_tokens(schema, tokenizer),
+        policy=policy,
+        policy_hash=request.resolved.policy_hash,
+        policy_sources=request.resolved.sources,
+        inputs_digest=digest,
+        answer_recipe=answer_recipe(schema, policy, request.kind),
+        mode="sync",
+        kind=request.kind,
+        spans=list(shard_spans(n_blocks, policy.run.shard_blocks)),
+        now=now,
+    )
+
+
+def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:
+    """Raises InvalidInput when the schema is no JSON Schema, or a model is unknown or has no price."""
+    validators.check_schema(request.schema)
+    run = request.resolved.policy.run
+    for ref in models_in_use(request.resolved.policy.routing):
+        models.spec(ref)
+        if prices.usd(ref, TokenUsage()) is None:
+            if not run.allow_unknown_price:
+                raise PriceUnknown(
+                    f"model {ref} has no known list price; run.allow_unknown_price: true runs it with its cost unknown"
+                )
+            if run.budget_usd is not None:
+                raise PriceUnknown(
+                    f"model {ref} has no known list price, so a budget of ${run.budget_usd} cannot be kept"
+                )
+
+
+def prompt_tokens(schema: ExtractionSchema, tokenizer: Tokenizer) -> int:
+    """Our tokenizer's count of all that every request of the schema repeats: system prompt and output schema."""
+    return tokenizer.count(system_prompt(schema)) + tokenizer.count(canonical_json(output_schema(schema)))

@@ -1,0 +1,70 @@
+"""Prepare a shard: enrol its blocks, decide about each, pack and route what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from tokenopt_pipeline.domain.caching import plan_cache
+from tokenopt_pipeline.domain.packing import pack_limits, plan_packs
+from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
+from tokenopt_pipeline.domain.routing import Route, choose_route
+from tokenopt_pipeline.ports import KeptBlock, Models, NewPack, PackStore, Run, Shard, ShardStore
+
+
+def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:
+    """Gives every block of the shard its pending overlay; how many blocks the shard has."""
+    return shards.enrol(shard)
+
+
+def decide_blocks(run: Run, shard: Shard, *, shards: ShardStore) -> Mapping[str, int]:
+    """A stored decision for every block of the shard; rule id -> blocks.
+
+    Rules look at few facts, so they are asked once per combination of facts, and the store joins the verdicts to the
+    blocks: a million blocks cost some hundred rule calls.
+    """
+    rules = skip_rules(run.policy.prefilter, run.schema)
+    facts = shards.undecided_facts(shard, words_cap=WORDS_CAP)
+    verdicts = {f: decide(rules, f) for f in facts}
+    return shards.decide(shard, verdicts, words_cap=WORDS_CAP, reuse=run.policy.reuse.enabled)
+
+
+def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, now: datetime) -> int:
+    """Puts every kept block that is in no pack yet into one; how many packs were added."""
+    by_route: dict[Route, list[KeptBlock]] = {}
+    for block in packs.kept_blocks(shard):
+        route = choose_route(run.policy.routing, block_type=block.type, n_tokens=block.packable.tokens, mode=run.mode)
+        by_route.setdefault(route, []).append(block)
+    planned = []
+    for route, blocks in by_route.items():
+        model = models.spec(route.model)
+        limits = pack_limits(run.schema, run.policy.packing, model, prefix_tokens=run.prompt_tokens)
+        packables = (b.packable for b in blocks)
+        planned += [(route, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
+    # A prefix is one per model; the run's other shards will ask about as often as this one.
+    requests: dict[str, int] = {}
+    for route, _, _ in planned:
+        requests[str(route.model)] = requests.get(str(route.model), 0) + run.n_shards
+
+    def new_packs() -> list[NewPack]:
+        new = []
+        for route, limits, pack in planned:
+            cache = plan_cache(
+                run.policy.caching,
+                models.spec(route.model),
+                prefix_tokens=run.prompt_tokens,
+                expected_requests=requests[str(route.model)],
+            )
+            new.append(
+                NewPack(
+                    planned=pack,
+                    route=route,
+                    cache_ttl=cache.ttl,
+                    cache_reason=cache.reason,
+                    limits=limits,
+                    attempts=(0,) * len(pack.blocks),
+                )
+            )
+        return new
+
+    return packs.add(shard, iter(new_packs()), now=now)

@@ -1,0 +1,166 @@
+"""From an answer to what is stored of it: findings per block, what is asked again, tokens and dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer, failed_answer
+from tokenopt_pipeline.domain.packing import PackableBlock, pack_limits, plan_packs
+from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, output_schema, system_prompt, user_prompt
+from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
+from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
+from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
+from tokenopt_pipeline.ports import AnsweredCall, NewPack, OpenPack, PackMember, Prices, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedCall:
+    """A pack's request and what it was sized with."""
+
+    pack: OpenPack
+    members: Sequence[PackMember]
+    request: ModelRequest
+    fingerprint: str
+    assumptions: CallAssumptions
+
+
+def prepare_call(
+    run: Run, pack: OpenPack, members: Sequence[PackMember], *, model: ModelSpec, prices: Prices
+) -> PreparedCall:
+    """The request of a pack. The same pack gives the same bytes."""
+    blocks = [PromptBlock(ordinal=i, type=m.type, text=m.text) for i, m in enumerate(members, start=1)]
+    request = ModelRequest(
+        model=model,
+        system=system_prompt(run.schema),
+        user=user_prompt(run.schema, blocks),
+        output_schema=output_schema(run.schema),
+        max_tokens=pack.max_tokens,
+        cache_ttl=pack.cache_ttl,
+    )
+    prefix = model.billed_tokens(run.prompt_tokens) + model.request_overhead_tokens
+    guarded = model.guarded_tokens(run.prompt_tokens) + model.request_overhead_tokens + pack.input_tokens
+    # Writing to a cache is the dearest way to read a prefix, so the ceiling counts all input as written.
+    marked = pack.cache_ttl is not None
+    ceiling = TokenUsage(
+        input_uncached=0 if marked else guarded, cache_write_5m=guarded if marked else 0, output=pack.max_tokens
+    )
+    return PreparedCall(
+        pack=pack,
+        members=members,
+        request=request,
+        fingerprint=request.fingerprint,
+        assumptions=CallAssumptions(
+            pack_blocks=len(members),
+            input_tokens=prefix + sum(model.billed_tokens(m.tokens) for m in members),
+            output_tokens=pack.output_tokens,
+            max_tokens=pack.max_tokens,
+            usd_ceiling=prices.usd(model.ref, ceiling),
+        ),
+    )
+
+
+def answered(
+    run: Run,
+    call: PreparedCall,
+    *,
+    call_no: int,
+    response: ModelResponse,
+    latency_ms: int,
+    violation: Callable[[Mapping[str, object]], str | None],
+    prices: Prices,
+) -> AnsweredCall:
+    """What is stored when the model answered, however badly."""
+    answer = decode_answer(
+        response.text,
+        stop=response.stop,
+        asked=len(call.members),
+        ordinal_key=ordinal_key(run.schema),
+        violation=violation,
+    )
+    step = _step(run, call, answer)
+    return AnsweredCall(
+        call_no=call_no,
+        pack=call.pack,
+        members=call.members,
+        request_fingerprint=call.fingerprint,
+        response=response,
+        usd=prices.usd(call.request.model.ref, response.usage),
+        latency_ms=latency_ms,
+        assumptions=call.assumptions,
+        answer=answer,
+        next_step=step,
+        again=_again(run, call, step),
+    )
+
+
+def refused_request(
+    run: Run, call: PreparedCall, *, call_no: int, finding: Finding, problem: Exception, latency_ms: int
+) -> AnsweredCall:
+    """What is stored when the provider refuses the request itself: nothing was billed, the pack is split or fails."""
+    answer = failed_answer(len(call.members), finding, str(problem))
+    step = _step(run, call, answer)
+    return AnsweredCall(
+        call_no=call_no,
+        pack=call.pack,
+        members=call.members,
+        request_fingerprint=call.fingerprint,
+        response=None,
+        usd=None,
+        latency_ms=latency_ms,
+        assumptions=call.assumptions,
+        answer=answer,
+        next_step=step,
+        again=_again(run, call, step),
+        error_class=type(problem).__name__,
+        error_message=str(problem),
+    )
+
+
+def _step(run: Run, call: PreparedCall, answer: DecodedAnswer) -> NextStep:
+    results = [
+        BlockResult(block_no=m.block_no, finding=o.finding, attempts_before=m.attempts_before)
+        for m, o in zip(call.members, answer.outputs, strict=True)
+    ]
+    limit = min(run.policy.packing.max_output_tokens, call.request.model.max_output_tokens)
+    return next_step(
+        run.policy.retries,
+        results,
+        output_scale=call.pack.output_scale,
+        at_output_limit=call.pack.max_tokens >= limit,
+    )
+
+
+def _again(run: Run, call: PreparedCall, step: NextStep) -> list[NewPack]:
+    members = {m.block_no: m for m in call.members}
+    attempts = dict(step.attempts)
+    model = call.request.model
+    new = []
+    for group in step.again:
+        limits = pack_limits(
+            run.schema,
+            run.policy.packing,
+            model,
+            prefix_tokens=run.prompt_tokens,
+            max_blocks=len(group.block_nos),
+        )
+        blocks = [
+            PackableBlock(block_no=b, ordinal=members[b].ordinal, tokens=members[b].tokens) for b in group.block_nos
+        ]
+        for planned in plan_packs(blocks, limits, run.policy.packing, model):
+            room = min(planned.max_tokens * group.output_scale, limits.output_budget_tokens)
+            new.append(
+                NewPack(
+                    planned=replace(planned, max_tokens=room),
+                    route=call.pack.route,
+                    cache_ttl=call.pack.cache_ttl,
+                    cache_reason=call.pack.cache_reason,
+                    limits=limits,
+                    attempts=tuple(attempts[b.block_no] for b in planned.blocks),
+                    output_scale=group.output_scale,
+                    parent_pack_no=call.pack.pack_no,
+                    generation=call.pack.generation + 1,
+                )
+            )
+    return new
