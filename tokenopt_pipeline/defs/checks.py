@@ -1,0 +1,76 @@
+"""The asset checks of reconciled_overlays, partitioned by shard: every asked shard gets an evaluation."""
+
+# No postponed annotations here: Dagster reads the types of context and resources from the function itself.
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+
+from tokenopt_pipeline.adapters.postgres.findings import CheckFinding, PostgresFindings
+from tokenopt_pipeline.defs.assets import reconciled_overlays
+from tokenopt_pipeline.defs.partitions import shards
+from tokenopt_pipeline.defs.resources import StraightLine
+from tokenopt_pipeline.domain.errors import NotFound
+from tokenopt_pipeline.ports import Run, Shard
+
+Look = Callable[[PostgresFindings, Run, Shard], CheckFinding]
+
+
+def evaluations(
+    instance: dg.DagsterInstance, straight_line: StraightLine, name: str, look: Look, partition_keys: Sequence[str]
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """One evaluation per asked partition, tied to its latest materialization; a partition of no run fails."""
+    latest = instance.get_latest_storage_id_by_partition(
+        reconciled_overlays.key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(partition_keys)
+    )
+    findings = PostgresFindings(straight_line.connection)
+    for key in partition_keys:
+        try:
+            _, run, shard = next(straight_line.shards([key]))
+            finding = look(findings, run, shard)
+        except NotFound as problem:
+            finding = CheckFinding(passed=False, numbers={"problem": str(problem)})
+        metadata: dict[str, int | float | str | dg.MetadataValue] = dict(finding.numbers)
+        if finding.offenders:
+            metadata["offenders"] = dg.MetadataValue.json(list(finding.offenders))
+        yield dg.AssetCheckEvaluation(
+            asset_key=reconciled_overlays.key,
+            check_name=name,
+            partition=key,
+            passed=finding.passed,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata=metadata,
+            target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+                storage_id=latest[key], run_id="", timestamp=0.0
+            )
+            if key in latest
+            else None,
+        )
+
+
+def _check(look: Look, description: str) -> dg.AssetChecksDefinition:
+    name = look.__name__
+
+    def check(
+        context: dg.AssetCheckExecutionContext, straight_line: StraightLine
+    ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+        keys = list(context.op_execution_context.partition_keys)
+        yield from evaluations(context.instance, straight_line, name, look, keys)
+        yield dg.Output(None)
+
+    decorate = dg.asset_check(asset=reconciled_overlays, name=name, partitions_def=shards, description=description)
+    # Dagster's annotation knows only checks that return one result; evaluations per partition are yielded.
+    return decorate(cast(Callable[..., dg.AssetCheckResult], check))
+
+
+CHECKS = [
+    _check(PostgresFindings.every_block_has_one_outcome, "Every block of the shard has exactly one outcome."),
+    _check(PostgresFindings.overlays_satisfy_their_schema, "Every answer is valid against the run's schema."),
+    _check(PostgresFindings.every_skip_has_a_rule, "Every skipped block has a stored rule and evidence."),
+    _check(PostgresFindings.ledger_equals_calls, "Every answered call has exactly one ledger row."),
+    _check(PostgresFindings.spend_is_within_budget, "The run has spent at most its budget."),
+]
