@@ -139,6 +139,19 @@ class AnsweredCall:
     error_message: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannableBlock:
+    """A block as planning sees it: no text."""
+
+    facts: BlockFacts
+    #: Counted by our tokenizer.
+    tokens: int
+    #: Equal for blocks that would be asked the same.
+    content: str
+    #: An identical block has an answer already.
+    is_known: bool
+
+
 # --- what the stages call ----------------------------------------------------------------------------------------
 
 
@@ -342,4 +355,12 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Returns after so many seconds."""
+        ...
+
+
+class PlanningStore(Protocol):
+    """Blocks before there is a run."""
+
+    def blocks(self, collection: str, *, answer_recipe: str) -> Iterator[PlannableBlock]:
+        """Today's blocks of the collection in document order, streamed."""
         ...

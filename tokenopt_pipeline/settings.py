@@ -29,10 +29,15 @@ class Settings:
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in the environment; empty variables count as unset."""
     env = os.environ if environment is None else environment
-    home = env.get("TOKENOPT_HOME") or platformdirs.user_data_dir("tokenopt")
+    home = env.get("TOKENOPT_HOME") or _default_home()
     return Settings(
         home=Path(home).expanduser().resolve(),
         database_url=env.get("TOKENOPT_DATABASE_URL") or None,
         has_anthropic_credentials=any(env.get(name) for name in _ANTHROPIC_CREDENTIALS),
         anthropic_base_url=env.get("ANTHROPIC_BASE_URL") or None,
     )
+
+
+def _default_home() -> str:
+    # Postgres refuses to run as root and takes another user, who cannot look into root's own home.
+    return "/var/lib/tokenopt" if os.geteuid() == 0 else platformdirs.user_data_dir("tokenopt")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from tokenopt_pipeline.domain.errors import InvalidInput
+
+_COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 class BlockType(StrEnum):
@@ -75,3 +80,10 @@ def document_id(source_type: SourceType, reader_version: int, content: bytes) ->
 def block_uid(document: str, index: int) -> str:
     """`<document_id>:<block_index>`, the address of a block everywhere outside the database."""
     return f"{document}:{index}"
+
+
+def check_collection_name(name: str) -> str:
+    """The name itself. Raises InvalidInput unless it is 1 to 128 letters, digits, `_`, `.` and `-`, led by one of the former."""
+    if not _COLLECTION_NAME.fullmatch(name):
+        raise InvalidInput(f"collection name {name!r}: use 1 to 128 letters, digits, _ . -, beginning with a letter or digit")
+    return name

@@ -6,21 +6,22 @@ TokenOptError
 │  ├─ ProviderUnavailable      .retry_after_s
 │  ├─ ShardBusy                another process works on the same shard
 │  └─ StoreUnavailable
-├─ TerminalError               the same request will never succeed
-│  ├─ InvalidInput             a file, schema, policy or argument is wrong; nothing was spent
-│  │  ├─ DocumentUnreadable    .name .reason
-│  │  ├─ SchemaInvalid
-│  │  ├─ PolicyInvalid
-│  │  ├─ NotFound
-│  │  └─ PriceUnknown
-│  ├─ RequestRejected          .status
-│  ├─ ContextWindowExceeded    the request does not fit → split the pack
-│  ├─ FatalForRun              no further request of this run can succeed
-│  │  ├─ AuthenticationFailed
-│  │  ├─ SpendLimitReached     the provider's own limit
-│  │  └─ ModelUnknown
-│  └─ BudgetExceeded           .limit_usd .needed_usd
-└─ OutputError                 the model answered; the answer is unusable (see domain/outputs.py)
+└─ TerminalError               the same request will never succeed
+   ├─ InvalidInput             a file, schema, policy or argument is wrong; nothing was spent
+   │  ├─ DocumentUnreadable    .name .reason
+   │  ├─ SchemaInvalid
+   │  ├─ PolicyInvalid
+   │  ├─ NotFound
+   │  └─ PriceUnknown
+   ├─ RequestRejected          .status
+   ├─ ContextWindowExceeded    the request does not fit → split the pack
+   ├─ FatalForRun              no further request of this run can succeed
+   │  ├─ AuthenticationFailed
+   │  ├─ SpendLimitReached     the provider's own limit
+   │  └─ ModelUnknown
+   └─ BudgetExceeded           .limit_usd .needed_usd
+
+An answer that is unusable is no error but a `Finding` (domain/outputs.py).
 """
 
 from __future__ import annotations

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tokenopt_pipeline.domain.fingerprints import canonical_json
 from tokenopt_pipeline.domain.prompts import RESULTS
 from tokenopt_pipeline.domain.requests import StopReason
 
-_DECODER = json.JSONDecoder()
+# How an answer begins. Anywhere else, the same characters may be a value's.
+_OPENING = re.compile(rf'\s*\{{\s*"{RESULTS}"\s*:\s*\[')
+# Far deeper than any answer means; a few hundred more and whoever reads or stores the values runs out of stack.
+_MOST_LEVELS = 100
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 class Finding(StrEnum):
@@ -79,9 +91,7 @@ def decode_answer(
             and 1 <= ordinal <= asked
         ):
             values = {k: v for k, v in entry.items() if k != ordinal_key}
-            found = by_ordinal.setdefault(ordinal, [])
-            if values not in found:
-                found.append(values)
+            by_ordinal.setdefault(ordinal, []).append(values)
         else:
             strays += 1
     absent = Finding.TRUNCATED if stop is StopReason.TRUNCATED else Finding.MISSING
@@ -105,25 +115,41 @@ def _output(
             "the answer ended before this block" if absent is Finding.TRUNCATED else "the answer has no entry for it"
         )
         return DecodedOutput(ordinal=ordinal, finding=absent, detail=detail)
-    if len(found) > 1:
-        detail = f"the answer has {len(found)} different entries for it"
+    problem = next((p for p in map(_unstorable, found) if p is not None), None)
+    # Compared as text, because to Python 1, 1.0 and true are equal.
+    different = 1 if problem else len({canonical_json(values) for values in found})
+    if different > 1:
+        detail = f"the answer has {different} different entries for it"
         return DecodedOutput(ordinal=ordinal, finding=Finding.DUPLICATE, detail=detail)
-    problem = _unstorable(found[0]) or violation(found[0])
+    problem = problem or violation(found[0])
     if problem is not None:
         return DecodedOutput(ordinal=ordinal, finding=Finding.INVALID, detail=problem)
     return DecodedOutput(ordinal=ordinal, finding=Finding.VALID, values=found[0])
 
 
 def _unstorable(values: Mapping[str, object]) -> str | None:
-    """Why no database could keep the values: JSON can spell characters that text cannot hold."""
-    text = json.dumps(values, ensure_ascii=False)
-    if "\\u0000" in text:
+    """Why no database could keep the values: JSON can spell characters, numbers and depths that others cannot hold."""
+    level: list[object] = [values]
+    for _ in range(_MOST_LEVELS):
+        level = [child for node in level if isinstance(node, dict | list) for child in _children(node)]
+    if level:
+        return f"its values are nested deeper than {_MOST_LEVELS} levels"
+    try:
+        text = canonical_json(values)
+    except ValueError:
+        return "a number is too large to be told from infinity"
+    # Escaped backslashes go first: they are text, and so is what follows them.
+    if "\\u0000" in text.replace("\\\\", ""):
         return "a value holds the character NUL"
     try:
         text.encode()
     except UnicodeEncodeError:
         return "a value holds half of a surrogate pair"
     return None
+
+
+def _children(node: dict[str, object] | list[object]) -> Iterable[object]:
+    return node.values() if isinstance(node, dict) else node
 
 
 def _all(asked: int, finding: Finding, detail: str) -> DecodedAnswer:
@@ -137,7 +163,7 @@ def _entries(text: str, *, cut: bool) -> list[object]:
     Raises ValueError saying what is wrong.
     """
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = _DECODER.decode(text)
     except (ValueError, RecursionError) as problem:
         if cut:
             return _complete_entries(text)
@@ -148,17 +174,13 @@ def _entries(text: str, *, cut: bool) -> list[object]:
     return results
 
 
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _complete_entries(text: str) -> list[object]:
-    # The array opens after its key; what stands between the entries is white space and commas.
-    start = text.find("[", text.find(f'"{RESULTS}"'))
-    if f'"{RESULTS}"' not in text or start < 0:
+    # What stands between the entries is white space and commas.
+    opening = _OPENING.match(text)
+    if opening is None:
         return []
     entries: list[object] = []
-    at = start + 1
+    at = opening.end()
     while True:
         while at < len(text) and text[at] in " \t\r\n,":
             at += 1

@@ -152,7 +152,7 @@ def resolve(layers: Sequence[tuple[str, Mapping[str, object]]]) -> ResolvedPolic
             if not isinstance(members, Mapping):
                 raise PolicyInvalid(f"{layer}: {section} must be a mapping of keys, found {members!r}")
             if section == "routing":
-                _forget_what_the_layer_replaces(values[section], members)
+                _forget_what_the_layer_replaces(values[section], members, sources)
             known = _ROUTING_KEYS if section == "routing" else {f.name for f in fields(_SECTIONS[section])}
             for key, value in members.items():
                 if key not in known:
@@ -166,12 +166,13 @@ def resolve(layers: Sequence[tuple[str, Mapping[str, object]]]) -> ResolvedPolic
     return ResolvedPolicy(policy=policy, sources=sources)
 
 
-def _forget_what_the_layer_replaces(routing: dict[str, object], members: Mapping[str, object]) -> None:
+def _forget_what_the_layer_replaces(
+    routing: dict[str, object], members: Mapping[str, object], sources: dict[str, str]
+) -> None:
     # `model` is short for a whole routing table, so a later layer that says either replaces the other.
-    if "model" in members:
-        routing.clear()
-    elif members:
-        routing.pop("model", None)
+    for key in list(routing):
+        if "model" in members or (members and key == "model"):
+            del routing[key], sources[f"routing.{key}"]
 
 
 def _checked(layer: str, section: str, key: str, value: object) -> object:
@@ -212,7 +213,7 @@ def _check_together(policy: Policy, sources: Mapping[str, str]) -> None:
     packing = policy.packing
 
     def refuse(key: str, found: int, limit: str, allowed: int) -> None:
-        layer = sources.get(f"packing.{key}", "defaults")
+        layer = sources.get(f"packing.{key}") or sources.get(f"packing.{limit}", "defaults")
         raise PolicyInvalid(f"{layer}: packing.{key} = {found}, allowed up to packing.{limit} = {allowed}")
 
     if packing.pack_size > packing.pack_size_max:
@@ -223,12 +224,12 @@ def _check_together(policy: Policy, sources: Mapping[str, str]) -> None:
         refuse(
             "per_block_output_tokens", packing.per_block_output_tokens, "max_output_tokens", packing.max_output_tokens
         )
-    if packing.output_reserve_tokens + packing.overhead_tokens >= packing.context_window_tokens:
-        refuse(
-            "output_reserve_tokens",
-            packing.output_reserve_tokens,
-            "context_window_tokens",
-            packing.context_window_tokens,
+    kept_free = packing.output_reserve_tokens + packing.overhead_tokens
+    if kept_free >= packing.context_window_tokens:
+        keys = ("packing.context_window_tokens", "packing.output_reserve_tokens", "packing.overhead_tokens")
+        layer = next((sources[key] for key in keys if key in sources), "defaults")
+        raise PolicyInvalid(
+            f"{layer}: {keys[1]} + {keys[2]} = {kept_free}, allowed below {keys[0]} = {packing.context_window_tokens}"
         )
 
 
@@ -242,4 +243,9 @@ def defaults_document() -> str:
             default = f.default
             shown = "null" if default is None else str(default).lower() if isinstance(default, bool) else default
             lines.append(f"  {f.name}: {shown}  # {f.metadata['why']}{bounds}")
+    routing = RoutingPolicy()
+    lines += ["routing:", f"  default_tier: {routing.default_tier}  # where blocks go that no rule matches"]
+    lines += ["  models:  # tier -> models, the preferred one first"]
+    lines += [f"    {tier}: [{', '.join(models)}]" for tier, models in routing.models.items()]
+    lines += ["  rules: []  # in order, the first that matches wins: id, tier, block_types, max_block_tokens"]
     return "\n".join(lines) + "\n"

@@ -52,7 +52,7 @@ def next_step(
 
     `output_scale` is the pack's own; `at_output_limit` says that its max_tokens cannot grow. What is asked again goes
     into packs of at most half the size, rounded up, so that every chain of splits ends at single blocks. A single
-    truncated block gets twice the room each time until the limit; then it fails.
+    truncated block gets twice the room each time until the limit; then it fails. Room once given is kept.
     """
     alone = len(results) == 1
     done: list[int] = []
@@ -76,7 +76,7 @@ def next_step(
         else:
             pending.append(result.block_no)
     size = max(1, -(-len(results) // 2))
-    scale = output_scale * 2 if alone and results[0].finding is Finding.TRUNCATED else 1
+    scale = output_scale * 2 if alone and results[0].finding is Finding.TRUNCATED else output_scale
     groups = [pending[i : i + size] for i in range(0, len(pending), size)] + [[block_no] for block_no in last_try]
     return NextStep(
         done=tuple(done),

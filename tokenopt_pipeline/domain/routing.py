@@ -89,20 +89,25 @@ def choose_route(policy: RoutingPolicy, *, block_type: BlockType, n_tokens: int,
     return Route(tier=policy.default_tier, model=model, mode=mode, rule_id="default", reason=reason)
 
 
+def default_model(policy: RoutingPolicy) -> ModelRef:
+    """The model of the blocks that no rule sends elsewhere."""
+    return parse_model_ref(policy.models[policy.default_tier][0])
+
+
 def models_in_use(policy: RoutingPolicy) -> tuple[ModelRef, ...]:
     """Every model the rules can reach, in a stable order, each once."""
     tiers = [rule.tier for rule in policy.rules] + [policy.default_tier]
     return tuple(parse_model_ref(ref) for ref in dict.fromkeys(policy.models[tier][0] for tier in tiers))
 
 
-def parse_model_ref(text: str) -> ModelRef:
+def parse_model_ref(text: str, *, where: str = "model") -> ModelRef:
     """The model behind `provider/model`. Whether that provider exists is asked when the run is planned.
 
     Raises PolicyInvalid.
     """
     provider, _, model = text.partition("/")
     if not provider or not model:
-        raise PolicyInvalid(f"model {text!r}: write provider/model, for example {RoutingPolicy().models['mid'][0]}")
+        raise PolicyInvalid(f"{where} {text!r}: write provider/model, for example {RoutingPolicy().models['mid'][0]}")
     return ModelRef(provider=provider, model=model)
 
 
@@ -119,7 +124,9 @@ def parse_routing(values: Mapping[str, object], sources: Mapping[str, str]) -> R
         model = values["model"]
         if not isinstance(model, str):
             raise PolicyInvalid(f"{where('model')} = {model!r}, allowed a model name")
-        return RoutingPolicy(models={tier: (str(parse_model_ref(model)),) for tier in TIERS})
+        if others := sorted(set(values) - {"model"}):
+            raise PolicyInvalid(f"{where('model')} says all; it cannot stand beside routing.{others[0]}")
+        return RoutingPolicy(models={tier: (str(parse_model_ref(model, where=where("model"))),) for tier in TIERS})
     default = RoutingPolicy()
     models = dict(default.models)
     declared = values.get("models", {})
@@ -131,7 +138,7 @@ def parse_routing(values: Mapping[str, object], sources: Mapping[str, str]) -> R
         refs = [given] if isinstance(given, str) else given
         if not isinstance(refs, list | tuple) or not refs or not all(isinstance(r, str) for r in refs):
             raise PolicyInvalid(f"{where('models')}.{tier} must be a non-empty list of models")
-        models[str(tier)] = tuple(str(parse_model_ref(r)) for r in refs)
+        models[str(tier)] = tuple(str(parse_model_ref(r, where=f"{where('models')}.{tier}")) for r in refs)
     default_tier = values.get("default_tier", default.default_tier)
     if default_tier not in TIERS:
         raise PolicyInvalid(f"{where('default_tier')} = {default_tier!r}, allowed {', '.join(TIERS)}")
@@ -155,7 +162,7 @@ def _rule(value: object, where: str) -> RoutingRule:
     if value.get("tier") not in TIERS:
         raise PolicyInvalid(f"{where}.tier = {value.get('tier')!r}, allowed {', '.join(TIERS)}")
     types = value.get("block_types")
-    if types is not None and (not isinstance(types, list | tuple) or any(t not in set(BlockType) for t in types)):
+    if types is not None and (not isinstance(types, list | tuple) or any(t not in tuple(BlockType) for t in types)):
         raise PolicyInvalid(f"{where}.block_types = {types!r}, allowed a list of block types")
     limit = value.get("max_block_tokens")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):

@@ -9,7 +9,7 @@ from typing import cast
 
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import SchemaInvalid
-from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.domain.fingerprints import canonical_json, digest
 
 REF_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RETRIEVAL = ("none", "eligible", "critical")
@@ -105,6 +105,14 @@ def parse_schema(document: object, *, name: str) -> ExtractionSchema:
     """
     if not isinstance(document, Mapping):
         raise SchemaInvalid(f"schema {name}: a JSON object is needed, found {type(document).__name__}")
+    try:
+        text = canonical_json(document)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise SchemaInvalid(f"schema {name}: it cannot be said in JSON: {problem}") from problem
+    # Escaped backslashes go first: they are text, and so is what follows them.
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise SchemaInvalid(f"schema {name}: it holds the character NUL, which cannot be stored")
     properties = document.get("properties")
     if document.get("type", "object") != "object":
         raise SchemaInvalid(f"schema {name}: type must be object, found {document['type']!r}")
@@ -193,7 +201,7 @@ def _types(names: object, key: str, name: str) -> frozenset[BlockType] | None:
         return None
     if not isinstance(names, list) or not names:
         raise SchemaInvalid(f"schema {name}: {key} must be a non-empty list of block types")
-    known = {t.value for t in BlockType}
+    known = [t.value for t in BlockType]
     for found in names:
         if found not in known:
             raise SchemaInvalid(f"schema {name}: {key} names {found!r}; block types are {', '.join(sorted(known))}")

@@ -1,0 +1,1 @@
+select policy from policy_file where path = %(path)s for update

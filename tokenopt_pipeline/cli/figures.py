@@ -1,0 +1,49 @@
+"""A run's figures as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def summary_lines(s: Mapping[str, Any]) -> list[str]:
+    """The summary of a run, one aspect per line. Unknown is a dash."""
+    outcomes, tokens = s["outcomes"], s["tokens"]
+    split = f" ({s['packs_from_splits']} from splits)" if s["packs_from_splits"] else ""
+    failed = f" · {s['calls_failed']} tries got no answer" if s["calls_failed"] else ""
+    lost = s["calls_without_stored_answer"]
+    failed += f" · {lost} begun whose answer was never stored (possibly billed)" if lost else ""
+    lines = [
+        f"run         {s['run']}   {s['schema']} over {s['collection']}   {s['state']}, {s['kind']}",
+        f"blocks      {s['blocks']:,} in {s['shards']} shard{'s' if s['shards'] != 1 else ''}",
+        f"skipped     {outcomes['skipped']:,}{_by(s['skipped_by_rule'])}",
+    ]
+    if s["reused_by_rule"]:
+        lines.append(f"reused      {sum(s['reused_by_rule'].values()):,}{_by(s['reused_by_rule'])}")
+    lines += [
+        f"packs       {s['packs']:,}{split}",
+        f"calls       {s['calls']:,}{failed}",
+        f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
+        f"{tokens['cache_write']:,}) · output {tokens['output']:,}",
+        f"dollars     {dollars(s['usd'])} {s['kind']}, at list price",
+        f"baseline    {dollars(s['usd_baseline'])} computed: the same blocks one per call, nothing skipped, cached or packed",
+        "overlays    "
+        + " · ".join(f"{name} {n:,}" for name, n in outcomes.items() if n or name in ("ai_complete", "failed")),
+    ]
+    if s["failed_by_class"]:
+        lines.append(f"failed      {outcomes['failed']:,}{_by(s['failed_by_class'])}")
+    if s["budget_usd"] is not None:
+        lines.append(f"budget      {dollars(s['budget_usd'])}")
+    lines.append(f"violations  {s['violations']} of exactly one outcome per block")
+    return lines
+
+
+def dollars(amount: float | None) -> str:
+    """`$0.0123`; a dash for an unknown amount, which is not zero."""
+    if amount is None:
+        return "—"
+    return f"${amount:,.2f}" if amount >= 100 else f"${amount:,.4f}"
+
+
+def _by(counts: Mapping[str, int]) -> str:
+    return f"  ({', '.join(f'{name} {n:,}' for name, n in counts.items())})" if counts else ""

@@ -1,0 +1,190 @@
+"""Commands that operate the product: demo, up, down, doctor, init, migrate, sandbox."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tokenopt_pipeline.cli.exits import DEPENDENCY_MISSING, DONE, contract
+from tokenopt_pipeline.domain.errors import InvalidInput, TokenOptError
+from tokenopt_pipeline.settings import Settings, read_settings
+
+_DEMO_COLLECTION, _DEMO_SCHEMA = "demo", "facts-and-entities"
+
+
+def run_demo(console: Any, print_summary: Callable[[dict[str, Any]], None]) -> int:
+    """Ingests the shipped collection and runs one shipped schema over it."""
+    from tokenopt_pipeline.cli import running
+    from tokenopt_pipeline.cli.ingesting import ingest_paths
+    from tokenopt_pipeline.cli.workspace import Asked, open_workspace
+
+    with open_workspace() as workspace:
+        if workspace.settings.has_anthropic_credentials:
+            raise InvalidInput(
+                "the demo is for the sandbox, and an Anthropic key is set: unset it, or use `tokenopt run`"
+            )
+        folder = _shipped("demo") / "collection"
+        result = ingest_paths(workspace, [folder], collection=_DEMO_COLLECTION, console=console)
+        console.print(f"ingested {result['files']} files, {result['blocks']:,} blocks", highlight=False)
+        asked = Asked(
+            collection=_DEMO_COLLECTION,
+            schema=_DEMO_SCHEMA,
+            policy=None,
+            settings=(),
+            mode="auto",
+            budget=None,
+            model=None,
+        )
+        planned = running.plan_or_find(workspace, asked, console=console)
+        summary = running.execute(workspace, planned, console=console)
+    print_summary(summary)
+    click.echo(
+        f"next        tokenopt export {summary['run']} --format csv · tokenopt explain BLOCK_UID --run {summary['run']}"
+    )
+    click.echo(
+        "ui          tokenopt up   (or: make up) opens the Dagster UI on http://127.0.0.1:3333; tokenopt down stops everything"
+    )
+    return running.outcome_code(summary)
+
+
+@click.command()
+@click.option("--port", default=3333, show_default=True, help="The UI's port on 127.0.0.1; 0 takes a free one.")
+@click.option("--read-only", is_flag=True, help="A UI that can look and not change.")
+@contract
+def up(port: int, read_only: bool) -> int:
+    """Start the Dagster code server, the guarded UI and the daemon, on loopback. Again: restarts only what died."""
+    from tokenopt_pipeline.cli.stack import start_stack
+
+    status = start_stack(
+        read_settings(), port=port, read_only=read_only, report=lambda line: click.echo(line, err=True)
+    )
+    click.echo(f"the UI is at {status.url}   (tokenopt down stops it)")
+    return DONE
+
+
+@click.command()
+@contract
+def down() -> int:
+    """Stop what `up`, `run` and `demo` started: UI, daemon, code server, sandbox, embedded Postgres. Data stays."""
+    from tokenopt_pipeline.cli.stack import stop_stack
+
+    stopped = stop_stack(read_settings())
+    click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    return DONE
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout.")
+@contract
+def doctor(as_json: bool) -> int:
+    """Say what is configured, reachable and priced, and what is missing."""
+    findings = _diagnose(read_settings())
+    if as_json:
+        click.echo(json.dumps(findings))
+    else:
+        for name, finding in findings.items():
+            click.echo(f"{'ok     ' if finding['ok'] else 'MISSING'}  {name:<12} {finding['found']}")
+    return DONE if all(f["ok"] for f in findings.values()) else DEPENDENCY_MISSING
+
+
+def _diagnose(settings: Settings) -> dict[str, dict[str, Any]]:
+    from tokenopt_pipeline import assembly
+    from tokenopt_pipeline.adapters.model_table import ModelTable
+    from tokenopt_pipeline.adapters.postgres.server import redacted
+    from tokenopt_pipeline.adapters.prices import ListPrices
+    from tokenopt_pipeline.domain.policy import Policy
+    from tokenopt_pipeline.domain.routing import ModelRef, models_in_use
+    from tokenopt_pipeline.domain.usage import TokenUsage
+
+    findings: dict[str, dict[str, Any]] = {"home": {"ok": True, "found": str(settings.home)}}
+
+    def look(name: str, finding: Callable[[], str]) -> None:
+        try:
+            findings[name] = {"ok": True, "found": finding()}
+        except TokenOptError as problem:
+            findings[name] = {"ok": False, "found": str(problem)}
+
+    look("database", lambda: redacted(assembly.open_database(settings)))
+
+    def provider() -> str:
+        kind = assembly.open_backend(settings).kind
+        where = (
+            settings.anthropic_base_url or "the vendor" if settings.has_anthropic_credentials else "the local sandbox"
+        )
+        return f"anthropic at {where}: {kind}"
+
+    look("provider", provider)
+    models, prices = ModelTable(), ListPrices()
+
+    def model(ref: ModelRef) -> str:
+        return f"{models.spec(ref).ref}, {'no price known' if prices.usd(ref, TokenUsage()) is None else 'priced'}"
+
+    for ref in models_in_use(Policy().routing):
+        look("model", partial(model, ref))
+    return findings
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
+@contract
+def init(folder: Path) -> int:
+    """Write a policy file with every setting explained, and the shipped schemas, into FOLDER. Overwrites nothing."""
+    from tokenopt_pipeline.adapters.files import shipped_schemas
+    from tokenopt_pipeline.domain.policy import defaults_document
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in {
+            "policy.yaml": defaults_document(),
+            **{f"{n}.json": t for n, t in shipped_schemas().items()},
+        }.items():
+            path = folder / name
+            if path.exists():
+                click.echo(f"kept     {path}")
+            else:
+                path.write_text(text, "utf-8")
+                click.echo(f"written  {path}")
+    except OSError as problem:
+        raise InvalidInput(f"{folder} cannot be written: {problem.strerror}") from problem
+    return DONE
+
+
+@click.command()
+@contract
+def migrate() -> int:
+    """Bring the database to this version's schema. Every other command does so too."""
+    from tokenopt_pipeline.adapters.postgres.server import redacted
+    from tokenopt_pipeline.assembly import open_database
+
+    click.echo(f"up to date: {redacted(open_database(read_settings()))}")
+    return DONE
+
+
+@click.group()
+def sandbox() -> None:
+    """The stand-in provider that answers when there is no key."""
+
+
+@sandbox.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@contract
+def serve(arguments: tuple[str, ...]) -> int:
+    """Serve it in the foreground; `tokenopt sandbox serve --help` lists its options."""
+    return subprocess.run([sys.executable, "-m", "tokenopt_pipeline.sandbox", *arguments], check=False).returncode
+
+
+def _shipped(name: str) -> Path:
+    """A file or folder that stands at the top of the repository, or inside an installed package."""
+    installed = Path(str(files("tokenopt_pipeline"))) / "instance" / name
+    return installed if installed.exists() else Path(str(files("tokenopt_pipeline"))).parent / name
+
+
+COMMANDS = (up, down, doctor, init, migrate, sandbox)

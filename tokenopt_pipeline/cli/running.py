@@ -1,0 +1,152 @@
+"""`tokenopt run`: plan or resume, materialize through Dagster, report."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tokenopt_pipeline import assembly
+from tokenopt_pipeline.adapters.clock import SystemClock
+from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
+from tokenopt_pipeline.adapters.model_table import ModelTable
+from tokenopt_pipeline.adapters.postgres.connection import connect
+from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
+from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
+from tokenopt_pipeline.adapters.prices import ListPrices
+from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
+from tokenopt_pipeline.cli.exits import DONE, WITH_FAILURES
+from tokenopt_pipeline.cli.workspace import Asked, Workspace, audit_policy_file, build_request
+from tokenopt_pipeline.domain.runs import shard_key
+from tokenopt_pipeline.ports import Run
+from tokenopt_pipeline.stages.plan import plan_run
+
+
+def summaries_on(workspace: Workspace) -> PostgresSummaries:
+    """The figures of runs in this workspace."""
+    return PostgresSummaries(workspace.connection, models=ModelTable(), prices=ListPrices())
+
+
+def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run:
+    """The run these options ask for: the unfinished one of the same inputs, else a new one."""
+    backend = assembly.open_backend(workspace.settings)
+    request = build_request(asked, kind=backend.kind)
+    clock, new_id = SystemClock(), _new_run_id()
+    run = plan_run(
+        request,
+        run_id=new_id,
+        collections=assembly.collections_on(workspace.connection),
+        runs=PostgresRuns(workspace.connection),
+        models=ModelTable(),
+        prices=ListPrices(),
+        validators=JsonSchemaValidators(),
+        tokenizer=O200kTokenizer(),
+        now=clock.now(),
+    )
+    if asked.policy is not None:
+        audit_policy_file(workspace, asked.policy)
+    for note in request.schema.notes:
+        console.print(f"note     {note}", markup=False, highlight=False, soft_wrap=True)
+    if asked.mode == "auto":
+        console.print("mode     sync: no provider offers batches in this version", markup=False, highlight=False)
+    if run.run_id != new_id:
+        console.print(
+            f"resuming {run.run_id}, which has the same inputs and is unfinished", markup=False, highlight=False
+        )
+    return run
+
+
+def execute(workspace: Workspace, run: Run, *, console: Console) -> dict[str, Any]:
+    """Takes the run's unfinished shards through Dagster; its summary, with `checks` beside the contract's keys."""
+    from tokenopt_pipeline.definitions import defs
+    from tokenopt_pipeline.defs.instance import open_instance
+    from tokenopt_pipeline.defs.launch import LaunchResult, declare_shards, materialize_shards
+    from tokenopt_pipeline.defs.reaper import reap
+
+    summaries = summaries_on(workspace)
+    unfinished = summaries.unfinished_shards(run) if run.state == "open" else []
+    result = LaunchResult(dagster_runs=(), checks={})
+    if unfinished:
+        with open_instance(workspace.settings, workspace.url) as instance:
+            reap(instance)
+            declare_shards(instance, [shard_key(run.run_id, n) for n in range(run.n_shards)])
+            keys = [shard_key(run.run_id, n) for n in range(unfinished[0], unfinished[-1] + 1)]
+            with _progress(workspace, run, console):
+                result = materialize_shards(defs.resolve_job_def("extraction"), instance, keys)
+    summary = summaries.summary(run)
+    summary["checks"] = {name: {"passed": p, "evaluated": n} for name, (p, n) in result.checks.items()}
+    return summary
+
+
+def prepare(workspace: Workspace, run: Run) -> list[str]:
+    """Makes the run's shards known to Dagster, so that they can be launched from its UI; their partition keys."""
+    from tokenopt_pipeline.defs.instance import open_instance
+    from tokenopt_pipeline.defs.launch import declare_shards
+
+    keys = [shard_key(run.run_id, n) for n in range(run.n_shards)]
+    with open_instance(workspace.settings, workspace.url) as instance:
+        declare_shards(instance, keys)
+    return keys
+
+
+def outcome_code(summary: dict[str, Any]) -> int:
+    """0, or 1 when a block failed, a check failed or exactly-one is violated."""
+    failed_checks = any(c["passed"] < c["evaluated"] for c in summary.get("checks", {}).values())
+    if summary["outcomes"]["failed"] or summary["violations"] or failed_checks:
+        return WITH_FAILURES
+    return DONE
+
+
+def check_line(summary: dict[str, Any]) -> str:
+    """How the asset checks went, naming those that failed."""
+    checks = summary.get("checks", {})
+    if not checks:
+        return "checks      not evaluated: nothing was left to do"
+    bad = [
+        f"{name} ({c['passed']} of {c['evaluated']} shards)"
+        for name, c in checks.items()
+        if c["passed"] < c["evaluated"]
+    ]
+    return f"checks      {len(checks) - len(bad)} of {len(checks)} passed" + (
+        f"; FAILED: {', '.join(bad)}" if bad else ""
+    )
+
+
+def _new_run_id() -> str:
+    return f"r{SystemClock().now():%Y%m%d}-{secrets.token_hex(3)}"
+
+
+@contextmanager
+def _progress(workspace: Workspace, run: Run, console: Console) -> Iterator[None]:
+    """Blocks, calls and dollars while a run goes on, read from the tables that hold them."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_show_progress, args=(workspace.url, run, console, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+
+
+def _show_progress(url: str, run: Run, console: Console, stop: threading.Event) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
+    every_s = 0.5 if console.is_terminal else 10.0
+    with (
+        connect(url, application="tokenopt progress") as connection,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        summaries = PostgresSummaries(connection, models=ModelTable(), prices=ListPrices())
+        task = progress.add_task(run.run_id, total=max(run.n_blocks, 1), text="")
+        while not stop.wait(every_s):
+            now = summaries.progress(run)
+            done = max(now["ended"], now["answered"])
+            text = f"{done:,} of {run.n_blocks:,} blocks · {now['calls']:,} calls · ${now['usd']:.4f} {run.kind}"
+            progress.update(task, completed=done, text=text)
+            if not console.is_terminal:
+                console.print(f"progress {text}", markup=False, highlight=False)

@@ -1,0 +1,128 @@
+"""`tokenopt explain` and `tokenopt export`: one block's story, all blocks' outcomes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenopt_pipeline.cli.figures import dollars
+from tokenopt_pipeline.domain.errors import InvalidInput
+
+
+def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
+    """A block's story as a person reads it, in the order it happened."""
+    text = " ".join(story["text"].split())
+    yield f"block       {story['block_uid']}"
+    yield f"            {story['block_type']}, {story['n_tokens']} tokens, number {story['ordinal'] + 1} of the run, in {story['source_names']}"
+    yield f"            “{text[:200]}{'…' if len(text) > 200 else ''}”"
+    if story["verdict"] is None:
+        yield "decision    none yet: the shard has not been materialized"
+    else:
+        yield f"decision    {story['verdict']} by rule {story['decision_rule']}: {story['evidence']}"
+    if story["canonical_block"] is not None:
+        yield f"            the identical block is {story['canonical_block']} in run {story['canonical_run']}"
+    pack = None
+    for call in story["calls"]:
+        if call["pack_no"] != pack:
+            pack = call["pack_no"]
+            split = f", split from pack {call['parent_pack_no']}" if call["parent_pack_no"] else ""
+            yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{split}; attempts spoilt before: {call['attempts_before']}"
+            yield f"route       {call['route_reason']}"
+            yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
+        yield from _call_lines(call)
+    if story["status"] == "failed":
+        yield f"outcome     failed, {story['error_class']}: {story['error_detail']}"
+    elif story["status"] == "skipped":
+        yield f"outcome     skipped by rule {story['rule_id']}"
+    else:
+        yield f"outcome     {story['status']}"
+    answer = story["confirmed"] or story["staged"]
+    if answer is not None:
+        yield f"output      {json.dumps(answer, ensure_ascii=False)}"
+
+
+def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
+    if call["call_no"] is None:
+        yield "call        none yet"
+        return
+    if call["state"] == "started":
+        yield f"call        {call['call_no']}, try {call['try_no']}: begun {call['started_at']:%H:%M:%S}, answer never stored"
+    elif call["input_uncached"] is None:
+        yield f"call        {call['call_no']}, try {call['try_no']}: {call['error_class']}, {call['error_message']}"
+    else:
+        usd = None if call["usd"] is None else float(call["usd"])
+        yield (
+            f"call        {call['call_no']}, try {call['try_no']}: input {call['input_uncached']:,} uncached, "
+            f"{call['cache_read']:,} from cache, {call['cache_write_5m'] + call['cache_write_1h']:,} written; "
+            f"output {call['output']:,}; {dollars(usd)} {call['kind']}, {call['latency_ms']:,} ms for the whole pack"
+        )
+    if call["finding"] is not None:
+        yield f"finding     {call['finding']}{': ' + call['detail'] if call['detail'] else ''}"
+
+
+def write_export(records: Iterable[dict[str, Any]], *, form: str, out: Path | None, properties: list[str]) -> int:
+    """Writes records as JSON lines, or flat with a column per property as CSV or Parquet; how many there were.
+
+    Raises InvalidInput when the place cannot be written or the form needs a file.
+    """
+    if form == "parquet" and out is None:
+        raise InvalidInput("parquet is binary: name a file with --out")
+    target = None if out is None else out.with_name(out.name + ".part")
+    try:
+        count = _write_lines(records, target) if form == "jsonl" else _write_frame(records, target, form, properties)
+        if out is not None and target is not None:
+            # Whoever reads the file sees the old one or the whole new one.
+            target.replace(out)
+    except OSError as problem:
+        raise InvalidInput(f"{out or 'standard output'} cannot be written: {problem.strerror}") from problem
+    return count
+
+
+def _write_lines(records: Iterable[dict[str, Any]], target: Path | None) -> int:
+    count = 0
+    stream = sys.stdout if target is None else target.open("w", encoding="utf-8")
+    try:
+        for record in records:
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+            count += 1
+    finally:
+        if target is not None:
+            stream.close()
+    return count
+
+
+def _write_frame(records: Iterable[dict[str, Any]], target: Path | None, form: str, properties: list[str]) -> int:
+    import pandas as pd
+
+    frame = pd.DataFrame([_flat(record, properties) for record in records])
+    if form == "csv":
+        frame.to_csv(sys.stdout if target is None else target, index=False)
+    else:
+        frame.to_parquet(target, index=False)
+    return len(frame)
+
+
+def _flat(record: dict[str, Any], properties: list[str]) -> dict[str, Any]:
+    document, block = record["immutable"]["document"], record["immutable"]["block"]
+    extracted = record["extracted"]
+    flat = {
+        "block_uid": block["uid"],
+        "document_id": document["id"],
+        "source_name": document["source_name"],
+        "block_index": block["index"],
+        "block_type": block["type"],
+        "locator": json.dumps(block["locator"], ensure_ascii=False),
+        "text": block["text"],
+        **{name: extracted[name] for name in ("run", "schema", "status", "rule", "error_class", "model", "kind")},
+    }
+    data = extracted["data"] or {}
+    for name in properties:
+        value = data.get(name)
+        # A column has one type; nested values and mixed ones are kept as JSON.
+        flat[f"data.{name}"] = (
+            None if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        )
+    return flat

@@ -1,0 +1,89 @@
+"""Runs shards through Dagster in this process, without the daemon's queue and its ticks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+import psutil
+from dagster_shared.error import SerializableErrorInfo
+
+from tokenopt_pipeline.defs.partitions import shards
+from tokenopt_pipeline.domain import errors
+
+# One Dagster run carries at most so many partitions: per-partition metadata costs it a query each.
+_SHARDS_PER_RUN = 100
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchResult:
+    """What Dagster made of the asked shards."""
+
+    dagster_runs: tuple[str, ...]
+    #: Check name -> shards that passed and shards that were evaluated.
+    checks: dict[str, tuple[int, int]]
+
+    @property
+    def all_checks_passed(self) -> bool:
+        """Whether every evaluation passed."""
+        return all(passed == evaluated for passed, evaluated in self.checks.values())
+
+
+def declare_shards(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
+    """Makes the shards known to Dagster as partitions; those it knows stay."""
+    instance.add_dynamic_partitions(shards.name or "shards", list(keys))
+
+
+def materialize_shards(job: dg.JobDefinition, instance: dg.DagsterInstance, keys: Sequence[str]) -> LaunchResult:
+    """Takes contiguous shards through the job and collects what its checks found.
+
+    Raises the TokenOptError that stopped a stage; anything else a stage raised becomes a RuntimeError with its trace.
+    """
+    process = psutil.Process()
+    runs: list[str] = []
+    checks: dict[str, tuple[int, int]] = {}
+    for first in range(0, len(keys), _SHARDS_PER_RUN):
+        chunk = keys[first : first + _SHARDS_PER_RUN]
+        result = job.execute_in_process(
+            instance=instance,
+            run_config=_QUIET,
+            raise_on_error=False,
+            tags={
+                "dagster/asset_partition_range_start": chunk[0],
+                "dagster/asset_partition_range_end": chunk[-1],
+                # The reaper asks these whether the process still lives.
+                "tokenopt/pid": str(os.getpid()),
+                "tokenopt/started": str(process.create_time()),
+            },
+        )
+        runs.append(result.run_id)
+        for evaluation in result.get_asset_check_evaluations():
+            passed, evaluated = checks.get(evaluation.check_name, (0, 0))
+            checks[evaluation.check_name] = (passed + evaluation.passed, evaluated + 1)
+        if not result.success:
+            failures = [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
+            raise _error_behind(failures[0] if failures else None)
+    return LaunchResult(dagster_runs=tuple(runs), checks=checks)
+
+
+def _error_behind(problem: SerializableErrorInfo | None) -> Exception:
+    """The error a stage raised, as one of ours when it is one of ours."""
+    found = problem
+    while found is not None:
+        kind = getattr(errors, found.cls_name or "", None)
+        if isinstance(kind, type) and issubclass(kind, errors.TokenOptError):
+            # The classes' own constructors want fields that the log does not keep; the message says it all.
+            error = kind.__new__(kind)
+            error.args = (found.message.strip().removeprefix(f"{_qualified(kind)}: "),)
+            return error
+        if found.cause is None:
+            return RuntimeError(found.to_string())
+        found = found.cause
+    return RuntimeError("Dagster reports a failed run without a failed step; its UI shows the run's events")
+
+
+def _qualified(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
