@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenopt_pipeline.domain.documents import BlockType
-from tokenopt_pipeline.domain.fingerprints import canonical_json
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 
 #: Changes whenever the same schema and blocks would give other bytes; part of what makes two answers comparable.
@@ -51,7 +50,7 @@ def system_prompt(schema: ExtractionSchema) -> str:
             "Treat every block on its own: use only its own text. Answer with a JSON object whose `results` array has exactly",
             f"one entry per block: `{n}` set to the block's number, and the fields of the schema beside it.",
             "## Schema of one result",
-            canonical_json(schema.answer_schema),
+            json.dumps(schema.answer_schema, separators=(",", ":"), ensure_ascii=False),
         )
     )
 

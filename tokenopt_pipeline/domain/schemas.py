@@ -150,6 +150,8 @@ def parse_schema(document: object, *, name: str) -> ExtractionSchema:
         schema_hash=digest(
             {
                 "answer_schema": answer_schema,
+                # Models answer in the order of the properties, so their order can change an answer.
+                "property_order": list(field_names(answer_schema)),
                 "system_instructions": system,
                 "per_block_prompt": per_block,
                 "applies_to": sorted(applies_to) if applies_to is not None else None,

@@ -243,20 +243,17 @@ class EmbeddedServer:
     @contextmanager
     def _alone(self, deadline: float) -> Iterator[None]:
         """One starter or stopper at a time; the kernel drops the lock of one that was killed."""
-        with (self._home / "lock").open("a") as lock:
-            while not _locked(lock.fileno()):
+        with _opened(self._home / "lock") as descriptor:
+            while not _locked(descriptor):
                 self._pause(deadline, f"another process is still starting or stopping the server in {self._data}")
             yield
 
     @contextmanager
     def _claim(self) -> Iterator[int | None]:
-        """A descriptor for the next server to inherit; None while any process of the last one, or its initdb, still lives."""
-        descriptor = os.open(self._home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
+        """A descriptor for the next server to inherit; None while any process of the last one, or its initdb, lives."""
+        # Closed and not unlocked in the end: the lock belongs to every process that inherited it.
+        with _opened(self._home / "server.lock") as descriptor:
             yield descriptor if _locked(descriptor) else None
-        finally:
-            # Closed and not unlocked: the lock belongs to every process that inherited it.
-            os.close(descriptor)
 
     def _pause(self, deadline: float, complaint: str) -> None:
         if time.monotonic() > deadline:
@@ -270,6 +267,16 @@ def _socket_folder(data: Path) -> Path:
     # Too long for a socket, or with characters that mean something in a list of hosts. Not the temporary folder of the
     # environment: every process must find the same one.
     return Path(f"/tmp/tokenopt-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    # Closed to others: whoever can open a file can also hold a lock on it.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _locked(descriptor: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound
@@ -52,7 +52,7 @@ class PostgresRuns:
                 "insert_schema",
                 schema_hash=schema.schema_hash,
                 ref=schema.ref,
-                source=Jsonb({**schema_source, "ref": schema.ref}),
+                source=Json({**schema_source, "ref": schema.ref}),
                 prompt_tokens=prompt_tokens,
                 now=now,
             )

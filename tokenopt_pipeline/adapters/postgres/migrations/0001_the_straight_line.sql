@@ -51,7 +51,7 @@ create table block (
 create table extraction_schema (
   schema_hash text primary key,
   ref text not null,
-  source jsonb not null,
+  source json not null, -- not jsonb, which would forget the order of the properties
   prompt_tokens int not null,
   created_at timestamptz not null
 );

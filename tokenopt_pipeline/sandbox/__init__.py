@@ -1,0 +1,1 @@
+"""A stand-in for model providers that speaks their real wire protocols on loopback; it imports nothing of the rest."""

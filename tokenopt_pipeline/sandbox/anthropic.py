@@ -1,0 +1,265 @@
+"""Anthropic's endpoints: messages, token counting, models."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from tokenopt_pipeline.sandbox import anthropic_errors as errors
+from tokenopt_pipeline.sandbox.anthropic_errors import RequestRefused
+from tokenopt_pipeline.sandbox.anthropic_message import (
+    Answered,
+    block_texts,
+    events,
+    message_body,
+    question_text,
+    thinks,
+    tool_for,
+    tool_schema,
+)
+from tokenopt_pipeline.sandbox.anthropic_models import BY_NAME, MODELS
+from tokenopt_pipeline.sandbox.anthropic_prompt import cache_scope, render
+from tokenopt_pipeline.sandbox.anthropic_request import MessagesRequest, read_request
+from tokenopt_pipeline.sandbox.anthropic_rules import check_request, check_version
+from tokenopt_pipeline.sandbox.connection import ConnectionReset
+from tokenopt_pipeline.sandbox.engine import Engine
+from tokenopt_pipeline.sandbox.faults import Fault
+from tokenopt_pipeline.sandbox.json_value import JsonObject
+from tokenopt_pipeline.sandbox.pack import read_pack
+from tokenopt_pipeline.sandbox.reply import Question, compose_reply
+
+_INVALID_KEY_PREFIX = "invalid"
+# Token limits are shown but never enforced; the figures of recorded exchanges.
+_SHOWN_TOKEN_LIMITS = {"input-tokens": 400_000, "output-tokens": 80_000, "tokens": 480_000}
+
+_Handler = Callable[[Request, str], Awaitable[Response]]
+
+
+class AnthropicDoor:
+    """The handlers of one sandbox."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def routes(self) -> list[Route]:
+        """Every path, relative to where the provider is mounted."""
+        return [
+            Route("/v1/messages", self._answering(self._create_message, counted=True), methods=["POST"]),
+            Route("/v1/messages/count_tokens", self._answering(self._count_tokens), methods=["POST"]),
+            Route("/v1/models", self._answering(self._list_models), methods=["GET"]),
+            Route("/v1/models/{model_id}", self._answering(self._show_model), methods=["GET"]),
+            Route("/{path:path}", self._answering(self._unknown), methods=["GET", "POST", "DELETE", "PUT", "PATCH"]),
+        ]
+
+    def _answering(self, handler: _Handler, *, counted: bool = False) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            request_id = self._engine.identifier("req_01")
+            counters = self._engine.counters  # a reset meanwhile must not see this request leave
+            if counted:
+                counters.enter()
+            status: int | None = 500
+            try:
+                response = await handler(request, request_id)
+                status = None if isinstance(response, ConnectionReset) else response.status_code
+            except RequestRefused as refusal:
+                status = refusal.status
+                response = _json(refusal.body(request_id), status)
+                response.headers.update(refusal.headers)
+            finally:
+                if counted:
+                    counters.leave(status)
+            response.headers["request-id"] = request_id
+            response.headers.update(self._rate_headers())
+            return response
+
+        return answer
+
+    async def _create_message(self, http: Request, request_id: str) -> Response:
+        key = _key(http)
+        state = self._engine.limit.admit(self._engine.clock())
+        if state.retry_after_s is not None:
+            raise errors.rate_limited(state.retry_after_s, state.limit)
+        body = await self._body(http)
+        request = _read(http, body, counting=False)
+        fault = self._engine.faults.decide(body, lambda needle: _contains(request, needle))
+        if fault is not None:
+            self._engine.counters.faults[fault] += 1
+        plan = self._engine.faults.plan
+        # The prompt's cache state is settled when the request starts, before anything is waited for.
+        blocks = render(request, self._engine.config.hidden_prompt)
+        total_tokens = blocks[-1].tokens_through
+        if total_tokens > request.model.context_tokens:
+            raise errors.prompt_too_long(total_tokens, request.model.context_tokens)
+        if fault is Fault.CONNECTION_RESET:
+            return ConnectionReset()
+        _raise_fault(fault, plan.retry_after_s)
+        cache, counters = self._engine.cache, self._engine.counters
+        use = cache.look_up(
+            scope=cache_scope(request, key),
+            blocks=blocks,
+            minimum_tokens=request.model.cache_minimum_tokens,
+            now_s=self._engine.clock(),
+        )
+        await asyncio.sleep(self._engine.config.latency_s + (plan.slow_s if fault is Fault.SLOW else 0))
+        cache.begin_response(use)
+        tool = tool_for(request)
+        thinking_tokens = self._thinking_tokens(request)
+        system, prompt = question_text(request)
+        reply = compose_reply(
+            Question(
+                system=system,
+                prompt=prompt,
+                schema=request.format_schema if tool is None else tool_schema(tool),
+                as_tool=tool is not None,
+                max_tokens=max(0, request.max_tokens - (thinking_tokens or 0)),
+            ),
+            fault,
+        )
+        answered = Answered(
+            message_id=self._engine.identifier("msg_01"),
+            request=request,
+            reply=reply,
+            tool_name=None if tool is None else str(tool["name"]),
+            thinking_tokens=thinking_tokens,
+            use=use,
+        )
+        counters.count_call(
+            model=request.model.id,
+            stop_reason=answered.stop_reason,
+            use=use,
+            output_tokens=answered.output_tokens,
+            blocks=reply.blocks,
+        )
+        per_token_s = self._engine.config.latency_per_output_token_s
+        if request.stream:
+            return StreamingResponse(_stream(answered, per_token_s), media_type="text/event-stream; charset=utf-8")
+        if per_token_s:
+            await asyncio.sleep(per_token_s * answered.output_tokens)
+        return _json(message_body(answered), 200)
+
+    async def _count_tokens(self, http: Request, request_id: str) -> Response:
+        _key(http)
+        self._engine.counters.counting_requests += 1
+        request = _read(http, await self._body(http), counting=True)
+        blocks = render(request, self._engine.config.hidden_prompt)
+        return _json({"input_tokens": blocks[-1].tokens_through}, 200)
+
+    async def _list_models(self, http: Request, request_id: str) -> Response:
+        _key(http)
+        limit = http.query_params.get("limit", "20")
+        if not limit.isdigit() or not 1 <= int(limit) <= 1000:
+            raise errors.invalid("limit: Input should be between 1 and 1000")
+        ids = [model.id for model in MODELS]
+        after = http.query_params.get("after_id")
+        start = ids.index(after) + 1 if after in ids else 0
+        page = MODELS[start : start + int(limit)]
+        return _json(
+            {
+                "data": [model.as_json() for model in page],
+                "has_more": start + len(page) < len(MODELS),
+                "first_id": page[0].id if page else None,
+                "last_id": page[-1].id if page else None,
+            },
+            200,
+        )
+
+    async def _show_model(self, http: Request, request_id: str) -> Response:
+        _key(http)
+        name = http.path_params["model_id"]
+        if name not in BY_NAME:
+            raise errors.model_unknown(name)
+        return _json(BY_NAME[name].as_json(), 200)
+
+    async def _unknown(self, http: Request, request_id: str) -> Response:
+        raise errors.path_unknown()
+
+    async def _body(self, http: Request) -> bytes:
+        limit = self._engine.config.max_body_bytes
+        parts = []
+        received = 0
+        async for part in http.stream():
+            received += len(part)
+            # The rest is read and dropped: a client still sending would see a reset instead of the 413.
+            if received <= limit:
+                parts.append(part)
+        if received > limit:
+            raise errors.too_large()
+        return b"".join(parts)
+
+    def _thinking_tokens(self, request: MessagesRequest) -> int | None:
+        return min(self._engine.config.thinking_tokens, request.max_tokens) if thinks(request) else None
+
+    def _rate_headers(self) -> dict[str, str]:
+        now_s = self._engine.clock()
+        state = self._engine.limit.look(now_s)
+        headers = {
+            "anthropic-ratelimit-requests-limit": str(state.limit),
+            "anthropic-ratelimit-requests-remaining": str(state.remaining),
+            "anthropic-ratelimit-requests-reset": _rfc3339(now_s + state.reset_s),
+        }
+        for name, limit in _SHOWN_TOKEN_LIMITS.items():
+            headers[f"anthropic-ratelimit-{name}-limit"] = str(limit)
+            headers[f"anthropic-ratelimit-{name}-remaining"] = str(limit)
+            headers[f"anthropic-ratelimit-{name}-reset"] = _rfc3339(now_s)
+        return headers
+
+
+def _read(http: Request, body: bytes, *, counting: bool) -> MessagesRequest:
+    version = check_version(http.headers.get("anthropic-version"))
+    request = read_request(body, counting=counting)
+    check_request(request, version, counting=counting)
+    return request
+
+
+def _key(http: Request) -> str:
+    key = http.headers.get("x-api-key") or http.headers.get("authorization", "").removeprefix("Bearer ").strip()
+    if not key:
+        raise errors.key_missing()
+    if key.startswith(_INVALID_KEY_PREFIX):
+        raise errors.key_invalid()
+    return key
+
+
+def _raise_fault(fault: Fault | None, retry_after_s: float) -> None:
+    match fault:
+        case Fault.RATE_LIMIT_429:
+            raise errors.rate_limited(retry_after_s, 50)
+        case Fault.OVERLOADED_529:
+            raise errors.overloaded()
+        case Fault.SERVER_ERROR_500:
+            raise errors.server_error()
+        case Fault.SPEND_LIMIT_429:
+            raise errors.spend_limit_reached()
+        case Fault.USAGE_LIMIT_400:
+            raise errors.usage_limit_reached()
+
+
+def _contains(request: MessagesRequest, needle: str) -> bool:
+    for text in block_texts(request):
+        pack = read_pack(text)
+        texts = [text] if pack is None else [text, *(block.text for block in pack.blocks)]
+        if any(needle in candidate for candidate in texts):
+            return True
+    return False
+
+
+async def _stream(answered: Answered, per_token_s: float) -> AsyncIterator[bytes]:
+    for event, tokens in events(answered):
+        if per_token_s and tokens:
+            await asyncio.sleep(per_token_s * tokens)
+        yield event
+
+
+def _json(body: JsonObject, status: int) -> Response:
+    encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(encoded, status, media_type="application/json")
+
+
+def _rfc3339(moment_s: float) -> str:
+    return datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,43 @@
+"""The state every provider of one sandbox shares: clock, counters, caches, faults."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from tokenopt_pipeline.sandbox.config import SandboxConfig
+from tokenopt_pipeline.sandbox.counters import Counters
+from tokenopt_pipeline.sandbox.faults import FaultDraw, FaultPlan
+from tokenopt_pipeline.sandbox.prefix_cache import PrefixCache
+from tokenopt_pipeline.sandbox.rate_limit import RequestLimit
+
+
+class Engine:
+    """One sandbox at work. Used from one event loop only, so nothing here is locked."""
+
+    def __init__(self, config: SandboxConfig, clock: Callable[[], float]) -> None:
+        self.config = config
+        self.clock = clock
+        """Seconds since the epoch."""
+        # Identifiers must not repeat after a restart: callers may store them under a unique constraint.
+        self._salt = hashlib.sha256(f"{id(self)}:{clock()!r}".encode()).digest()
+        self._identifiers = 0
+        self.set_faults(config.faults)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything seen, and go back to the configured fault plan."""
+        self.counters = Counters()
+        self.cache = PrefixCache(max_entries=self.config.max_cache_entries)
+        self.limit = RequestLimit(self.config.requests_per_minute)
+        self.set_faults(self.config.faults)
+
+    def set_faults(self, plan: FaultPlan) -> None:
+        """Start `plan` from its first request."""
+        self.faults = FaultDraw(plan, max_remembered_bodies=self.config.max_remembered_bodies)
+
+    def identifier(self, prefix: str) -> str:
+        """A new identifier, 22 characters after `prefix`."""
+        self._identifiers += 1
+        digest = hashlib.sha256(self._salt + self._identifiers.to_bytes(8, "big")).hexdigest()
+        return f"{prefix}{digest[:22]}"

@@ -1,0 +1,74 @@
+"""A sandbox in a thread of this process, for tests."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tokenopt_pipeline.sandbox.app import Clock
+from tokenopt_pipeline.sandbox.config import SandboxConfig
+from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_object
+from tokenopt_pipeline.sandbox.serve import listen, server_on
+
+_START_TIMEOUT_S = 10
+_CALL_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """A sandbox's control doors, spoken to over HTTP."""
+
+    base_url: str
+
+    def stats(self) -> JsonObject:
+        """Counters since the start or the last reset."""
+        return as_object(self._call("GET", "stats"))
+
+    def reset(self) -> None:
+        """Forget everything seen, and go back to the configured fault plan."""
+        self._call("POST", "reset")
+
+    def set_faults(self, plan: Json) -> None:
+        """Start a fault plan, given in its JSON form. Raises urllib.error.HTTPError when it is refused."""
+        self._call("PUT", "faults", json.dumps(plan).encode())
+
+    def _call(self, method: str, name: str, body: bytes | None = None) -> Json:
+        request = urllib.request.Request(f"{self.base_url}/control/{name}", data=body, method=method)
+        with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as response:
+            answer: Json = json.loads(response.read())
+        return answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """A running sandbox."""
+
+    base_url: str
+    control: Control
+
+    @property
+    def anthropic_url(self) -> str:
+        """What ANTHROPIC_BASE_URL should be."""
+        return f"{self.base_url}/anthropic"
+
+
+@contextmanager
+def running_sandbox(config: SandboxConfig | None = None, *, clock: Clock | None = None) -> Iterator[Sandbox]:
+    """A sandbox that accepts connections inside the block and is gone after it."""
+    accepting = threading.Event()
+    with listen("127.0.0.1", 0) as listening:
+        server = server_on(listening, config or SandboxConfig(), lambda port: accepting.set(), clock)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="sandbox", daemon=True)
+        thread.start()
+        try:
+            if not accepting.wait(_START_TIMEOUT_S):
+                raise RuntimeError(f"the sandbox did not accept connections within {_START_TIMEOUT_S} s")
+            base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield Sandbox(base_url=base_url, control=Control(base_url=base_url))
+        finally:
+            server.should_exit = True
+            thread.join()

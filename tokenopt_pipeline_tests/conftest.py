@@ -1,0 +1,68 @@
+"""Fixtures every room may use: one real Postgres per session, one empty database per test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tokenopt_pipeline.adapters.postgres import migrations
+from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
+from tokenopt_pipeline.adapters.postgres.migrate import migrate
+from tokenopt_pipeline.adapters.postgres.server import ensure_vector
+from tokenopt_pipeline_tests.postgres_servers import embedded_home
+
+# Nothing that a developer has set may reach a test: no key, no database, no home.
+for _name in [n for n in os.environ if n.startswith(("TOKENOPT_", "ANTHROPIC_", "DAGSTER_", "PG")) and n != "TOKENOPT_SHARED"]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def embedded_server() -> Iterator[tuple[str, Path]]:
+    """(URL of a migrated database that serves as a template, home) of a real embedded server."""
+    from tokenopt_pipeline.adapters.postgres.embedded import EmbeddedServer
+
+    with embedded_home() as home:
+        server = EmbeddedServer(home)
+        url = server.up()
+        try:
+            with psycopg.connect(url, autocommit=True) as connection:
+                ensure_vector(connection)
+            migrate(url, Path(next(iter(migrations.__path__))))
+            yield url, home
+        finally:
+            server.down()
+
+
+@pytest.fixture
+def database_url(embedded_server: tuple[str, Path], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    template, _ = embedded_server
+    name = f"t{abs(hash(request.node.nodeid)) % 10**12}"
+    admin = template.replace("/tokenopt?", "/postgres?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        create = sql.SQL("create database {} template tokenopt").format(sql.Identifier(name))
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        connection.execute(create)
+        yield template.replace("/tokenopt?", f"/{name}?")
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """A connection to the test's own database."""
+    with connect(database_url) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the checkout; tests that need it are skipped without it."""
+    folder = Path(os.environ.get("TOKENOPT_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+    if not (folder / "data").is_dir():
+        pytest.skip("the shared data folder is not beside this checkout")
+    return folder
