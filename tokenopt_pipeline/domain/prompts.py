@@ -50,7 +50,7 @@ def system_prompt(schema: ExtractionSchema) -> str:
             "Treat every block on its own: use only its own text. Answer with a JSON object whose `results` array has exactly",
             f"one entry per block: `{n}` set to the block's number, and the fields of the schema beside it.",
             "## Schema of one result",
-            json.dumps(schema.answer_schema, separators=(",", ":"), ensure_ascii=False),
+            json.dumps(schema.answer_schema, separators=(",", ":"), ensure_ascii=False).translate(_LINE_BREAKS),
         )
     )
 
@@ -66,7 +66,7 @@ def user_prompt(schema: ExtractionSchema, blocks: Sequence[PromptBlock]) -> str:
 def block_lines(key: str, blocks: Iterable[PromptBlock]) -> list[str]:
     """One line per block; nothing in a block's text can end its line."""
     return [
-        json.dumps({key: b.ordinal, "type": b.type.value, "text": b.text}, ensure_ascii=False)
+        json.dumps({key: b.ordinal, "type": b.type.value, "text": b.text}, ensure_ascii=False, separators=(",", ":"))
         .translate(_LINE_BREAKS)
         # A lone surrogate cannot be sent as UTF-8.
         .encode("utf-8", "replace")
