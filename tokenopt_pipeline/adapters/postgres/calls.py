@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, store_errors
 from tokenopt_pipeline.adapters.postgres.packs import insert_packs
+from tokenopt_pipeline.adapters.postgres.texts import storable, storable_or_none
 from tokenopt_pipeline.domain.errors import BudgetExceeded, StoreUnavailable
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.ports import AnsweredCall, OpenPack
@@ -70,8 +71,8 @@ class PostgresCalls:
                     "insert_response",
                     call_no=call.call_no,
                     stop=call.response.stop,
-                    text=call.response.text.replace("\x00", "\ufffd"),
-                    refusal=call.response.refusal,
+                    text=storable(call.response.text),
+                    refusal=storable_or_none(call.response.refusal),
                     strays=call.answer.strays,
                     now=now,
                 )
@@ -97,7 +98,7 @@ class PostgresCalls:
             call_no=call_no,
             state=state,
             error_class=error_class,
-            error_message=message,
+            error_message=storable_or_none(message),
             now=now,
         )
         if ended != 1:
@@ -112,8 +113,7 @@ def _findings(call: AnsweredCall) -> list[dict[str, Any]]:
             "block_no": member.block_no,
             "finding": output.finding.value,
             "answer": output.values,
-            # Postgres cannot store NUL in jsonb or text.
-            "detail": output.detail.replace("\x00", "\ufffd"),
+            "detail": storable(output.detail),
             "is_last": output.finding is Finding.VALID or member.block_no in failed,
         }
         for member, output in zip(call.members, call.answer.outputs, strict=True)

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
 from tokenopt_pipeline.adapters.postgres.statements import statement
+from tokenopt_pipeline.adapters.postgres.texts import storable, storable_or_none
 from tokenopt_pipeline.domain.documents import ReadDocument
 from tokenopt_pipeline.domain.errors import NotFound
 from tokenopt_pipeline.domain.fingerprints import digest_text
@@ -50,7 +51,7 @@ class PostgresCollections:
                 document_id=content_id,
                 source_type=document.source_type,
                 reader_version=document.reader_version,
-                title=document.title,
+                title=storable_or_none(document.title),
                 n_bytes=n_bytes,
                 n_blocks=len(document.blocks),
                 now=now,
@@ -84,8 +85,7 @@ class PostgresCollections:
         with self._connection.cursor() as cursor, cursor.copy(statement("copy_blocks")) as copy:
             copy.set_types(_BLOCK_TYPES)
             for index, (block, n_tokens) in enumerate(zip(document.blocks, token_counts, strict=True)):
-                # Postgres cannot store NUL, readers refuse it, and a lone surrogate has no UTF-8.
-                text = block.text.encode("utf-8", "replace").decode()
+                text = storable(block.text)
                 copy.write_row(
                     (
                         document_no,

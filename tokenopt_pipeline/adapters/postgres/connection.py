@@ -29,7 +29,9 @@ def connect(url: str, *, application: str = "tokenopt") -> Iterator[Connection]:
             row_factory=dict_row,
             connect_timeout=10,
             application_name=application,
-            options=f"-c search_path={SCHEMA},public",
+            # The server looks every second whether we still live, also in the middle of a statement, so that what a
+            # killed process was doing and the locks it held end with it.
+            options=f"-c search_path={SCHEMA},public -c client_connection_check_interval=1000",
         )
     try:
         yield connection
@@ -42,6 +44,9 @@ def store_errors() -> Iterator[None]:
     """Turns the driver's connection trouble into StoreUnavailable; programming errors pass."""
     try:
         yield
+    except psycopg.errors.LockNotAvailable:
+        # What a lock that cannot be had means is for the caller to say.
+        raise
     except (psycopg.OperationalError, psycopg.errors.DiskFull) as problem:
         first_line = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
         raise StoreUnavailable(f"database: {first_line}") from problem

@@ -210,12 +210,8 @@ class EmbeddedServer:
 
     def _last_words(self) -> str:
         """Why the server or initdb ended, in one line."""
-        lines = [
-            re.sub(r"^.*?(?=FATAL:|PANIC:|ERROR:)", "", line).strip()
-            for log in (self._start_log, *self._logs()[:1])
-            for line in log.read_text(errors="replace").splitlines()
-            if re.search(r"FATAL:|PANIC:|ERROR:|error:|[Nn]o space left", line) and "the database system is" not in line
-        ]
+        # The server moves on to a log of its own half way up; before that, the newest one is still the last server's.
+        lines = _complaints(self._start_log) or [line for log in self._logs()[:1] for line in _complaints(log)]
         # A log on a full disk is the first thing that cannot be written.
         if any("o space left" in line for line in lines) or shutil.disk_usage(self._home).free < _MIB:
             return f"no space left on the disk of {self._home}"
@@ -267,6 +263,14 @@ def _socket_folder(data: Path) -> Path:
     # Too long for a socket, or with characters that mean something in a list of hosts. Not the temporary folder of the
     # environment: every process must find the same one.
     return Path(f"/tmp/tokenopt-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}")
+
+
+def _complaints(log: Path) -> list[str]:
+    return [
+        re.sub(r"^.*?(?=FATAL:|PANIC:|ERROR:)", "", line).strip()
+        for line in log.read_text(errors="replace").splitlines()
+        if re.search(r"FATAL:|PANIC:|ERROR:|error:|[Nn]o space left", line) and "the database system is" not in line
+    ]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, change, r
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound
 from tokenopt_pipeline.domain.policy import Policy, resolve, snapshot
 from tokenopt_pipeline.domain.runs import RunKind, ShardSpan
+from tokenopt_pipeline.domain.runs import inputs_digest as digest_of_inputs
 from tokenopt_pipeline.domain.schemas import ExtractionSchema, parse_schema
 from tokenopt_pipeline.ports import Run
 
@@ -47,6 +48,9 @@ class PostgresRuns:
             if found is None:
                 raise NotFound(f"collection {collection!r} does not exist")
             documents = rows(self._connection, "collection_documents", collection_no=found["collection_no"])
+            ids = [d["document_id"] for d in documents]
+            if digest_of_inputs(ids, schema, policy, mode=mode, kind=kind) != inputs_digest:
+                raise InvalidInput(f"collection {collection!r} was changed while the run was planned; plan it again")
             change(
                 self._connection,
                 "insert_schema",

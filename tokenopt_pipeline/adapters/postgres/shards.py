@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import psycopg
+
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import NotFound, ShardBusy
@@ -76,11 +78,14 @@ class PostgresShards:
     def exclusive(self, shard: Shard) -> Iterator[None]:
         """Holds the shard for this process. Raises ShardBusy when another holds it; dies with the process."""
         place = {"run_no": shard.run_no, "shard_no": shard.shard_no}
-        found = row(self._connection, "try_shard_lock", **place)
-        if not found or not found["locked"]:
+        try:
+            with self._connection.transaction():
+                rows(self._connection, "patience_for_locks")
+                rows(self._connection, "lock_shard", **place)
+        except psycopg.errors.LockNotAvailable:
             raise ShardBusy(
                 f"shard {shard.shard_no} of run number {shard.run_no} is being worked on by another process"
-            )
+            ) from None
         try:
             yield
         finally:
