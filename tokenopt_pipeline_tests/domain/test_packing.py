@@ -1,0 +1,216 @@
+"""Packs keep every block once, in order, and under all limits."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.packing import (
+    LINE_OVERHEAD_TOKENS,
+    PackableBlock,
+    PackLimits,
+    PlannedPack,
+    answer_tokens,
+    pack_limits,
+    plan_packs,
+)
+from tokenopt_pipeline.domain.policy import PackingPolicy
+from tokenopt_pipeline_tests.domain.generated import examples
+from tokenopt_pipeline_tests.factories import a_block, a_model, a_schema, blocks_of, some_limits
+
+_PROSE_OPTIMIZER = {
+    "action": {"type": "string", "enum": ["keep", "rewrite", "skip_nonprose"]},
+    "final": {"type": "object", "properties": {"content": {"type": "string"}, "format": {"type": "string"}}},
+    "checks": {"type": "array", "maxItems": 3, "items": {"type": "object"}},
+    "diff_summary": {"type": "string", "maxLength": 400},
+    "confidence": {"type": "number"},
+}
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        # 120 + 5 * 40 + array 60 + object 80 + free text 25 + "summary" 140
+        pytest.param(_PROSE_OPTIMIZER, 625, id="prose_optimizer"),
+        # 120 + 40 = 160, raised to per_block_output_tokens
+        pytest.param({"a": {"type": "number"}}, 200, id="floor"),
+        # 120 + 3 * 40; numbers, choices and untyped fields add nothing
+        pytest.param(
+            {"a": {"type": "number"}, "b": {"type": "string", "enum": ["x"]}, "c": {}}, 240, id="short fields"
+        ),
+        # 120 + 2 * 40 + 25
+        pytest.param({"a": {"type": ["string", "null"]}, "b": {}}, 225, id="nullable text"),
+        # 120 + 2 * 40 + 60: an array is an array, whatever else it may be
+        pytest.param({"a": {"type": ["array", "string"]}, "b": {}}, 260, id="array or text"),
+        # 120 + 2 * 40 + 80
+        pytest.param({"a": {"type": ["object", "null"]}, "b": {}}, 280, id="object or nothing"),
+        # 120 + 40 + 25 + 140, once for a name of two long words
+        pytest.param({"Revised_Content": {"type": "string"}}, 325, id="two words of prose"),
+        # 120 + 2 * 40: schemas that are true and false
+        pytest.param({"a": True, "b": False}, 200, id="anything and nothing"),
+        # 120 + 300 * 40 = 12,120, cut to max_output_tokens
+        pytest.param({f"f{i}": {} for i in range(300)}, 8_192, id="ceiling"),
+    ],
+)
+def test_the_expected_answer_follows_from_the_top_level_fields(properties: dict[str, Any], expected: int) -> None:
+    schema = a_schema(properties=properties, required=[])
+    assert answer_tokens(schema, PackingPolicy()) == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "policy", "model", "prefix", "expected"),
+    [
+        # 200,000 - 20,000 - 2,000 - 3,000
+        pytest.param({}, {}, {}, 3_000, (10, 175_000, 8_192), id="the policy's own figures"),
+        # ceil(3,000 * 1.25) = 3,750
+        pytest.param({}, {}, {"token_ratio_guard": 1.25}, 3_000, (10, 174_250, 8_192), id="a guarded prefix"),
+        # the model's 32,000 and 4,000 are lower: 32,000 - 22,000 - 3,000
+        pytest.param(
+            {}, {}, {"context_tokens": 32_000, "max_output_tokens": 4_000}, 3_000, (10, 7_000, 4_000), id="small model"
+        ),
+        # 200,000 - 22,000 - 190,000 < 0
+        pytest.param({}, {}, {}, 190_000, (10, 512, 8_192), id="a prefix that fills the window"),
+        pytest.param({}, {"enabled": False}, {}, 0, (1, 178_000, 8_192), id="packing off"),
+        pytest.param({"final": {}}, {}, {}, 0, (6, 178_000, 8_192), id="prose"),
+        pytest.param({"final": {}}, {"pack_size": 4}, {}, 0, (4, 178_000, 8_192), id="prose in packs already smaller"),
+    ],
+)
+def test_limits_follow_from_schema_policy_model_and_prefix(
+    schema: dict[str, Any], policy: dict[str, Any], model: dict[str, Any], prefix: int, expected: tuple[int, int, int]
+) -> None:
+    asked = a_schema(properties=schema or {"kind": {}}, required=[])
+    limits = pack_limits(asked, PackingPolicy(**policy), a_model(**model), prefix_tokens=prefix)
+    assert (limits.max_blocks, limits.input_budget_tokens, limits.output_budget_tokens) == expected
+
+
+@pytest.mark.parametrize(("asked", "cap"), [(None, 10), (3, 3), (99, 10), (0, 1)])
+def test_a_pack_that_is_asked_again_may_be_smaller_and_never_larger(asked: int | None, cap: int) -> None:
+    limits = pack_limits(a_schema(), PackingPolicy(), a_model(), prefix_tokens=0, max_blocks=asked)
+    assert limits.max_blocks == cap
+
+
+def test_an_answer_that_repeats_the_block_is_as_long_as_the_block_and_more() -> None:
+    repeating = a_schema(properties={"revised_text": {"type": "string"}}, required=[])
+    limits = pack_limits(repeating, PackingPolicy(), a_model(), prefix_tokens=0)
+    # 120 + 40 + 25 + 140 ("revised") = 325, and the block's own 400.
+    assert limits.answer_estimate(400) == 725
+    assert limits.answer_estimate(100_000) == 8_192
+    assert pack_limits(a_schema(), PackingPolicy(), a_model(), prefix_tokens=0).answer_estimate(400) == 225
+
+
+def _packs(blocks: list[PackableBlock], policy: PackingPolicy | None = None, **limits: Any) -> list[PlannedPack]:
+    return list(plan_packs(blocks, some_limits(**limits), policy or PackingPolicy(), a_model()))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "limits", "sizes"),
+    [
+        pytest.param([], {}, [], id="nothing"),
+        pytest.param([50], {}, [1], id="one"),
+        pytest.param([50] * 25, {}, [10, 10, 5], id="the block cap"),
+        # A line is 50 + 16 = 66 tokens: three make 198, four 264.
+        pytest.param([50] * 7, {"input_budget_tokens": 200}, [3, 3, 1], id="the input budget"),
+        pytest.param([50] * 6, {"input_budget_tokens": 198}, [3, 3], id="the input budget, filled exactly"),
+        # Answers of 200: four make 800, five 1,000.
+        pytest.param([50] * 9, {"output_budget_tokens": 999}, [4, 4, 1], id="the output budget"),
+        pytest.param([50] * 10, {"output_budget_tokens": 1_000}, [5, 5], id="the output budget, filled exactly"),
+        pytest.param([10, 999, 10, 10], {"input_budget_tokens": 100}, [1, 1, 2], id="a block too large stands alone"),
+        pytest.param([50] * 3, {"answer_tokens": 9_000}, [1, 1, 1], id="answers too large stand alone"),
+    ],
+)
+def test_a_pack_closes_when_the_next_block_would_break_a_limit(
+    tokens: list[int], limits: dict[str, Any], sizes: list[int]
+) -> None:
+    assert [len(pack.blocks) for pack in _packs(blocks_of(*tokens), **limits)] == sizes
+
+
+@pytest.mark.parametrize(
+    ("n_blocks", "answer", "expected"),
+    [
+        pytest.param(1, 200, 4_096, id="one block gets the policy's room for one"),
+        pytest.param(1, 5_000, 5_000, id="one block that needs more"),
+        pytest.param(2, 200, 512, id="2 * 200 is raised to 512"),
+        pytest.param(5, 200, 1_000, id="5 * 200"),
+    ],
+)
+def test_max_tokens_is_the_expected_answer_but_not_less_than_a_floor(n_blocks: int, answer: int, expected: int) -> None:
+    (pack,) = _packs(blocks_of(*[50] * n_blocks), answer_tokens=answer)
+    assert (pack.output_tokens, pack.max_tokens) == (n_blocks * answer, expected)
+
+
+def test_max_tokens_is_never_above_the_output_budget() -> None:
+    (pack,) = _packs([a_block()], output_budget_tokens=300)
+    assert pack.max_tokens == 300
+
+
+def test_a_pack_states_the_guarded_tokens_of_its_lines() -> None:
+    model = a_model(token_ratio_guard=1.5)
+    (pack,) = plan_packs(blocks_of(10, 21), some_limits(), PackingPolicy(), model)
+    # ceil((10 + 16) * 1.5) + ceil((21 + 16) * 1.5) = 39 + 56
+    assert pack.input_tokens == 95
+
+
+_BLOCKS = st.lists(st.integers(0, 3_000), max_size=40).map(lambda tokens: blocks_of(*tokens))
+_LIMITS = st.builds(
+    PackLimits,
+    max_blocks=st.integers(1, 12),
+    input_budget_tokens=st.integers(512, 8_000),
+    output_budget_tokens=st.integers(256, 4_000),
+    answer_tokens=st.integers(1, 900),
+    answer_per_block_token=st.sampled_from([0.0, 1.0]),
+)
+_MODELS = st.floats(1.0, 2.0).map(lambda ratio: a_model(token_ratio_guard=ratio))
+
+
+@examples(120)
+@given(_BLOCKS, _LIMITS, _MODELS)
+def test_every_block_is_in_exactly_one_pack_and_the_order_is_kept(
+    blocks: list[PackableBlock], limits: PackLimits, model: ModelSpec
+) -> None:
+    packs = list(plan_packs(blocks, limits, PackingPolicy(), model))
+    assert [block for pack in packs for block in pack.blocks] == blocks
+    assert all(pack.blocks for pack in packs)
+
+
+@examples(120)
+@given(_BLOCKS, _LIMITS, _MODELS)
+def test_no_pack_of_several_blocks_breaks_a_limit_and_max_tokens_never_does(
+    blocks: list[PackableBlock], limits: PackLimits, model: ModelSpec
+) -> None:
+    for pack in plan_packs(blocks, limits, PackingPolicy(), model):
+        lines = sum(model.guarded_tokens(block.tokens + LINE_OVERHEAD_TOKENS) for block in pack.blocks)
+        answers = sum(limits.answer_estimate(model.guarded_tokens(block.tokens)) for block in pack.blocks)
+        assert (pack.input_tokens, pack.output_tokens) == (lines, answers)
+        assert len(pack.blocks) == 1 or lines <= limits.input_budget_tokens
+        assert len(pack.blocks) <= limits.max_blocks
+        assert answers <= limits.output_budget_tokens
+        assert answers <= pack.max_tokens <= limits.output_budget_tokens
+
+
+@examples(100)
+@given(_BLOCKS, _LIMITS, _MODELS)
+def test_no_two_neighbouring_packs_could_have_begun_as_one(
+    blocks: list[PackableBlock], limits: PackLimits, model: ModelSpec
+) -> None:
+    packs = list(plan_packs(blocks, limits, PackingPolicy(), model))
+    for pack, following in pairwise(packs):
+        first = following.blocks[0]
+        assert (
+            len(pack.blocks) == limits.max_blocks
+            or pack.input_tokens + model.guarded_tokens(first.tokens + LINE_OVERHEAD_TOKENS)
+            > limits.input_budget_tokens
+            or pack.output_tokens + limits.answer_estimate(model.guarded_tokens(first.tokens))
+            > limits.output_budget_tokens
+        )
+
+
+@examples(50)
+@given(_BLOCKS, _LIMITS, _MODELS)
+def test_the_same_blocks_give_the_same_packs(blocks: list[PackableBlock], limits: PackLimits, model: ModelSpec) -> None:
+    first = list(plan_packs(blocks, limits, PackingPolicy(), model))
+    assert list(plan_packs(iter(blocks), limits, PackingPolicy(), model)) == first
