@@ -85,5 +85,7 @@ def block_uid(document: str, index: int) -> str:
 def check_collection_name(name: str) -> str:
     """The name itself. Raises InvalidInput unless it is 1 to 128 letters, digits, `_`, `.` and `-`, led by one of the former."""
     if not _COLLECTION_NAME.fullmatch(name):
-        raise InvalidInput(f"collection name {name!r}: use 1 to 128 letters, digits, _ . -, beginning with a letter or digit")
+        raise InvalidInput(
+            f"collection name {name!r}: use 1 to 128 letters, digits, _ . -, beginning with a letter or digit"
+        )
     return name

@@ -19,6 +19,7 @@ TokenOptError
    │  ├─ AuthenticationFailed
    │  ├─ SpendLimitReached     the provider's own limit
    │  └─ ModelUnknown
+   ├─ RunCancelled             a person ended the run while it was under way
    └─ BudgetExceeded           .limit_usd .needed_usd
 
 An answer that is unusable is no error but a `Finding` (domain/outputs.py).
@@ -122,6 +123,10 @@ class SpendLimitReached(FatalForRun):
 
 class ModelUnknown(FatalForRun):
     """The provider does not know the model, or the key may not use it."""
+
+
+class RunCancelled(TerminalError):
+    """The run was cancelled; nothing more is asked for it."""
 
 
 class BudgetExceeded(TerminalError):

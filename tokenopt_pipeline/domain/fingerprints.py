@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
+
+# Keywords whose members are names, and keywords whose values are no schemas.
+_BY_NAME = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+_PLAIN = frozenset({"enum", "const", "default", "examples", "required"})
 
 
 def canonical_json(value: object) -> str:
@@ -22,3 +28,33 @@ def digest(value: object) -> str:
 def digest_text(text: str) -> str:
     """SHA-256 over the text's UTF-8 bytes, 64 hex digits. Lone surrogates hash as their escapes."""
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def canonical_schema(schema: Mapping[str, object]) -> dict[str, Any]:
+    """A JSON Schema with its keywords sorted and its properties in their own order, at any depth.
+
+    Models answer in the order of the properties, so that order is part of what is asked; the order of keywords is not.
+    """
+    ordered: dict[str, Any] = {}
+    for keyword in sorted(schema):
+        value = schema[keyword]
+        if keyword in _BY_NAME and isinstance(value, Mapping):
+            ordered[keyword] = {name: _canonical_part(part) for name, part in value.items()}
+        elif keyword in _PLAIN:
+            ordered[keyword] = value
+        else:
+            ordered[keyword] = _canonical_part(value)
+    return ordered
+
+
+def _canonical_part(part: object) -> object:
+    if isinstance(part, Mapping):
+        return canonical_schema(part)
+    if isinstance(part, list):
+        return [_canonical_part(child) for child in part]
+    return part
+
+
+def ordered_json(value: object) -> str:
+    """Compact JSON that keeps the order of members."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

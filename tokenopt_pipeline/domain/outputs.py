@@ -22,7 +22,15 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        # Whichever value was taken, the other might have been meant.
+        raise ValueError("a member stands twice in one object")
+    return entry
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
 
 
 class Finding(StrEnum):
@@ -83,13 +91,8 @@ def decode_answer(
     by_ordinal: dict[int, list[Mapping[str, object]]] = {}
     strays = 0
     for entry in entries:
-        ordinal = entry.get(ordinal_key) if isinstance(entry, Mapping) else None
-        if (
-            isinstance(entry, Mapping)
-            and isinstance(ordinal, int)
-            and not isinstance(ordinal, bool)
-            and 1 <= ordinal <= asked
-        ):
+        ordinal = _ordinal(entry, ordinal_key)
+        if isinstance(entry, Mapping) and ordinal is not None and 1 <= ordinal <= asked:
             values = {k: v for k, v in entry.items() if k != ordinal_key}
             by_ordinal.setdefault(ordinal, []).append(values)
         else:
@@ -97,6 +100,14 @@ def decode_answer(
     absent = Finding.TRUNCATED if stop is StopReason.TRUNCATED else Finding.MISSING
     outputs = tuple(_output(n, by_ordinal.get(n, []), absent, violation) for n in range(1, asked + 1))
     return DecodedAnswer(outputs=outputs, strays=strays)
+
+
+def _ordinal(entry: object, ordinal_key: str) -> int | None:
+    """The entry's ordinal; JSON Schema calls 1.0 an integer too."""
+    ordinal = entry.get(ordinal_key) if isinstance(entry, Mapping) else None
+    if isinstance(ordinal, float) and ordinal.is_integer():
+        return int(ordinal)
+    return ordinal if isinstance(ordinal, int) and not isinstance(ordinal, bool) else None
 
 
 def failed_answer(asked: int, finding: Finding, detail: str) -> DecodedAnswer:

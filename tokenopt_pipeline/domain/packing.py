@@ -99,7 +99,9 @@ def pack_limits(
         cap = min(cap, max_blocks)
     output_budget = min(policy.max_output_tokens, model.max_output_tokens)
     window = min(policy.context_window_tokens, model.context_tokens)
-    fixed = policy.output_reserve_tokens + policy.overhead_tokens + model.guarded_tokens(prefix_tokens)
+    # A reserve below the output that a request may ask for would let input and output together pass the window.
+    reserve = max(policy.output_reserve_tokens, output_budget)
+    fixed = reserve + policy.overhead_tokens + model.guarded_tokens(prefix_tokens)
     return PackLimits(
         max_blocks=max(cap, 1),
         input_budget_tokens=max(window - fixed, _MIN_INPUT_TOKENS),

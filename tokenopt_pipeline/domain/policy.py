@@ -149,6 +149,9 @@ def resolve(layers: Sequence[tuple[str, Mapping[str, object]]]) -> ResolvedPolic
         for section, members in document.items():
             if section not in values:
                 raise PolicyInvalid(f"{layer}: unknown section {section!r}; known: {', '.join(sorted(values))}")
+            if members is None:
+                # A section of which every key was deleted changes nothing.
+                continue
             if not isinstance(members, Mapping):
                 raise PolicyInvalid(f"{layer}: {section} must be a mapping of keys, found {members!r}")
             if section == "routing":

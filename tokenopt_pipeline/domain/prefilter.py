@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +11,8 @@ from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.policy import PrefilterPolicy
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 
+# Chinese characters, kana, Thai, Lao, Khmer and Burmese letters: their words are not set apart by spaces.
+_DENSE = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 _FURNITURE = (BlockType.PAGE_HEADER, BlockType.PAGE_FOOTER)
 
 
@@ -120,5 +123,7 @@ def decide(rules: Sequence[SkipRule], facts: BlockFacts) -> Decision:
 
 
 def count_words(text: str) -> int:
-    """White-space separated words that hold a letter or a digit."""
-    return sum(1 for word in text.split() if any(c.isalnum() for c in word))
+    """White-space separated words that hold a letter or digit; in scripts without spaces, every two characters are one."""
+    dense = len(_DENSE.findall(text))
+    spaced = sum(1 for word in _DENSE.sub(" ", text).split() if any(c.isalnum() for c in word))
+    return spaced + -(-dense // 2)

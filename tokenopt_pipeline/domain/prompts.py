@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.fingerprints import ordered_json
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 
 #: Changes whenever the same schema and blocks would give other bytes; part of what makes two answers comparable.
@@ -50,7 +51,7 @@ def system_prompt(schema: ExtractionSchema) -> str:
             "Treat every block on its own: use only its own text. Answer with a JSON object whose `results` array has exactly",
             f"one entry per block: `{n}` set to the block's number, and the fields of the schema beside it.",
             "## Schema of one result",
-            json.dumps(schema.answer_schema, separators=(",", ":"), ensure_ascii=False).translate(_LINE_BREAKS),
+            ordered_json(schema.answer_schema).translate(_LINE_BREAKS),
         )
     )
 
@@ -65,26 +66,30 @@ def user_prompt(schema: ExtractionSchema, blocks: Sequence[PromptBlock]) -> str:
 
 def block_lines(key: str, blocks: Iterable[PromptBlock]) -> list[str]:
     """One line per block; nothing in a block's text can end its line."""
-    return [
-        json.dumps({key: b.ordinal, "type": b.type.value, "text": b.text}, ensure_ascii=False, separators=(",", ":"))
-        .translate(_LINE_BREAKS)
-        # A lone surrogate cannot be sent as UTF-8.
-        .encode("utf-8", "replace")
-        .decode()
-        for b in blocks
-    ]
+    return [f'{{"{key}":{b.ordinal},"type":"{b.type}","text":"{as_sent(b.text)}"}}' for b in blocks]
+
+
+def as_sent(text: str) -> str:
+    """A text as a request carries it, without the quotes around it; tokens are counted of this form."""
+    escaped = json.dumps(text, ensure_ascii=False)[1:-1].translate(_LINE_BREAKS)
+    # A lone surrogate cannot be sent as UTF-8.
+    return escaped.encode("utf-8", "replace").decode()
 
 
 def output_schema(schema: ExtractionSchema) -> Mapping[str, object]:
     """The JSON Schema of a pack's answer, the same for every pack size."""
     key = ordinal_key(schema)
-    entry: dict[str, Any] = dict(schema.answer_schema)
+    whole = schema.answer_schema
+    # Only the shape of an entry: rules over the whole object, such as maxProperties or allOf, know nothing of the ordinal.
+    # Answers are validated against the original, which has them all.
+    entry = {
+        "type": "object",
+        "properties": {key: {"type": "integer", "description": "the block's number"}, **schema.properties},
+        "required": [key, *cast("list[str]", whole.get("required", []))],
+        "additionalProperties": whole["additionalProperties"],
+    }
     # Definitions are referred to from the root, so they move there.
-    definitions: dict[str, object] = {name: entry.pop(name) for name in ("$defs", "definitions") if name in entry}
-    for name in ("$schema", "$id", "title", "description"):
-        entry.pop(name, None)
-    entry["properties"] = {key: {"type": "integer", "description": "the block's number"}, **schema.properties}
-    entry["required"] = [key, *entry.get("required", [])]
+    definitions = {name: whole[name] for name in ("$defs", "definitions") if name in whole}
     return {
         "type": "object",
         "properties": {RESULTS: {"type": "array", "items": entry}},

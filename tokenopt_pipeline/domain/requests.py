@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.domain.fingerprints import digest, ordered_json
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.usage import TokenUsage
 
@@ -42,7 +42,7 @@ class ModelRequest:
                 "model": str(self.model.ref),
                 "system": self.system,
                 "user": self.user,
-                "output_schema": self.output_schema,
+                "output_schema": ordered_json(self.output_schema),
                 "max_tokens": self.max_tokens,
                 "cache_ttl": self.cache_ttl,
                 "method": [self.model.output_method, self.model.thinking],

@@ -162,8 +162,10 @@ def _rule(value: object, where: str) -> RoutingRule:
     if value.get("tier") not in TIERS:
         raise PolicyInvalid(f"{where}.tier = {value.get('tier')!r}, allowed {', '.join(TIERS)}")
     types = value.get("block_types")
-    if types is not None and (not isinstance(types, list | tuple) or any(t not in tuple(BlockType) for t in types)):
-        raise PolicyInvalid(f"{where}.block_types = {types!r}, allowed a list of block types")
+    if types is not None and (
+        not isinstance(types, list | tuple) or not types or any(t not in tuple(BlockType) for t in types)
+    ):
+        raise PolicyInvalid(f"{where}.block_types = {types!r}, allowed a non-empty list of block types")
     limit = value.get("max_block_tokens")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise PolicyInvalid(f"{where}.max_block_tokens = {limit!r}, allowed a whole number from 1")

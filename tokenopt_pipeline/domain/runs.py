@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.policy import Policy, snapshot
 from tokenopt_pipeline.domain.prompts import PACK_FORMAT
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
@@ -54,6 +55,10 @@ def inputs_digest(
     return digest([list(document_ids), schema.schema_hash, snapshot(policy), mode, kind])
 
 
-def answer_recipe(schema: ExtractionSchema, policy: Policy, kind: RunKind) -> str:
-    """What an answer depends on beside the block itself; blocks with equal content and recipe may share an answer."""
-    return digest([PACK_FORMAT, schema.schema_hash, snapshot(policy)["routing"], kind])
+def answer_recipe(schema: ExtractionSchema, policy: Policy, kind: RunKind, models: Sequence[ModelSpec]) -> str:
+    """What an answer depends on beside the block itself; blocks with equal content and recipe may share an answer.
+
+    `models` are those the routing can reach: how they are asked counts, their limits do not.
+    """
+    manners = [[str(m.ref), m.output_method, m.thinking] for m in models]
+    return digest([PACK_FORMAT, schema.schema_hash, snapshot(policy)["routing"], manners, kind])

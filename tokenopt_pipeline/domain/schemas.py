@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import SchemaInvalid
-from tokenopt_pipeline.domain.fingerprints import canonical_json, digest
+from tokenopt_pipeline.domain.fingerprints import canonical_json, canonical_schema, digest, ordered_json
 
 REF_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RETRIEVAL = ("none", "eligible", "critical")
@@ -18,6 +18,7 @@ DEFAULT_SYSTEM = (
 )
 DEFAULT_PER_BLOCK = "Fill the fields of the schema for each block."
 
+_OWN_REFERENCES = ("#/$defs/", "#/definitions/")
 # Names of members an extraction schema file may have beside JSON Schema's own keywords.
 _OWN_MEMBERS = frozenset({"ref", "prompt_config", "applies_to", "retrieval", "references", "prefilter"})
 _PROMPT_MEMBERS = frozenset(
@@ -118,8 +119,15 @@ def parse_schema(document: object, *, name: str) -> ExtractionSchema:
         raise SchemaInvalid(f"schema {name}: type must be object, found {document['type']!r}")
     if not isinstance(properties, Mapping) or not properties:
         raise SchemaInvalid(f"schema {name}: it has no properties, so there is nothing to extract")
-    answer_schema = {"type": "object", **{k: v for k, v in document.items() if k not in _OWN_MEMBERS}}
-    answer_schema.setdefault("additionalProperties", False)
+    answer_schema = canonical_schema(
+        {
+            "type": "object",
+            "additionalProperties": False,
+            **{k: v for k, v in document.items() if k not in _OWN_MEMBERS},
+        }
+    )
+    if stray := next((ref for ref in _references(answer_schema) if not ref.startswith(_OWN_REFERENCES)), None):
+        raise SchemaInvalid(f"schema {name}: it refers to {stray!r}; references must point into its own $defs")
     required = answer_schema.get("required", [])
     if not isinstance(required, list) or not all(isinstance(r, str) for r in required):
         raise SchemaInvalid(f"schema {name}: required must be a list of property names")
@@ -149,9 +157,7 @@ def parse_schema(document: object, *, name: str) -> ExtractionSchema:
         ref=ref,
         schema_hash=digest(
             {
-                "answer_schema": answer_schema,
-                # Models answer in the order of the properties, so their order can change an answer.
-                "property_order": list(field_names(answer_schema)),
+                "answer_schema": ordered_json(answer_schema),
                 "system_instructions": system,
                 "per_block_prompt": per_block,
                 "applies_to": sorted(applies_to) if applies_to is not None else None,
@@ -169,10 +175,24 @@ def parse_schema(document: object, *, name: str) -> ExtractionSchema:
         heading_min_words=heading_min_words,
         keep_types=keep_types,
         policy_hints=_policy_hints(prompt),
-        notes=("prompt_config.temperature has no effect: current models take no sampling parameters",)
-        if "temperature" in prompt
-        else (),
+        notes=tuple(_notes(prompt, str(retrieval), references)),
     )
+
+
+def _references(node: object) -> Iterator[str]:
+    """Every `$ref` and `$dynamicRef` in a schema."""
+    if isinstance(node, Mapping):
+        yield from (str(node[key]) for key in ("$ref", "$dynamicRef") if isinstance(node.get(key), str))
+    children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    for child in children:
+        yield from _references(child)
+
+
+def _notes(prompt: Mapping[str, object], retrieval: str, references: Sequence[str]) -> Iterator[str]:
+    if "temperature" in prompt:
+        yield "prompt_config.temperature has no effect: current models take no sampling parameters"
+    if retrieval != "none" or references:
+        yield "retrieval and references have no effect in this version: the model gets the instructions as they stand"
 
 
 def _ref(document: Mapping[str, object], name: str) -> str:

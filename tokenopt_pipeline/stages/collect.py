@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tokenopt_pipeline.domain.errors import (
+    BudgetExceeded,
     ContextWindowExceeded,
     FatalForRun,
     RateLimited,
@@ -101,9 +103,16 @@ class Collector:
                 model=self.models.spec(pack.route.model),
                 prices=self.prices,
             )
-            call_no = self.calls.begin(
-                pack, fingerprint=call.fingerprint, usd_ceiling=call.assumptions.usd_ceiling, now=self.clock.now()
-            )
+            try:
+                call_no = self.calls.begin(
+                    pack, fingerprint=call.fingerprint, usd_ceiling=call.assumptions.usd_ceiling, now=self.clock.now()
+                )
+            except BudgetExceeded:
+                if not work.in_flight:
+                    raise
+                # Calls in flight are reserved at their ceilings; what their answers leave over may be enough.
+                waiting += work.queue[i:]
+                break
             future = pool.submit(self.provider.complete, call.request, timeout_s=self.run.policy.calls.timeout_s)
             work.in_flight[future] = _InFlight(call=call, call_no=call_no, started_s=self.clock.monotonic_s())
             room -= 1
@@ -133,7 +142,13 @@ class Collector:
             finished, _ = wait(work.in_flight, timeout=timeout, return_when=FIRST_COMPLETED)
             # The order in which answers are stored is the order in which they were asked.
             for future in sorted(finished, key=lambda f: work.in_flight[f].call_no):
-                self._settle(work, future, work.in_flight.pop(future))
+                flight = work.in_flight.pop(future)
+                try:
+                    self._settle(work, future, flight)
+                except KeyboardInterrupt:
+                    # Its answer is paid for: the drain stores it, unless it was stored just before.
+                    work.in_flight[future] = flight
+                    raise
         elif timeout is not None:
             self.clock.sleep(timeout)
 
@@ -208,11 +223,9 @@ class Collector:
     def _drain(self, work: _ShardWork) -> None:
         wait(work.in_flight)
         for future, flight in sorted(work.in_flight.items(), key=lambda entry: entry[1].call_no):
-            try:
+            # The first error is the one that is told, and no other may keep the next answer from being stored.
+            with suppress(Exception):
                 self._settle(work, future, flight)
-            except TokenOptError:
-                # The first error is the one that is told; this call's own stands in its row.
-                continue
         work.in_flight.clear()
 
 

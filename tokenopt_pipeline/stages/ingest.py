@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from tokenopt_pipeline.domain.documents import document_id
+from tokenopt_pipeline.domain.prompts import as_sent
 from tokenopt_pipeline.ports import CollectionStore, IngestOutcome, Readers, Tokenizer
 
 
@@ -24,9 +25,12 @@ def ingest_source(
     """
     document = read(source_name, content)
     content_id = document_id(document.source_type, document.reader_version, content)
-    # Counting tokens is the dear part, and known bytes have their counts.
+    # Counted as a request will carry it, with quotes and line ends escaped. Counting is the dear part, and known bytes
+    # have their counts.
     known = store.knows(content_id)
-    counts = [0] * len(document.blocks) if known else [tokenizer.count(block.text) for block in document.blocks]
+    counts = (
+        [0] * len(document.blocks) if known else [tokenizer.count(as_sent(block.text)) for block in document.blocks]
+    )
     return store.add_document(
         collection=collection,
         source_name=source_name,

@@ -47,8 +47,6 @@ def plan_run(
 
     Raises InvalidInput (a schema, model, price, mode or collection is wrong); nothing is written then.
     """
-    if request.mode == "async":
-        raise InvalidInput("mode async: no provider offers batches in this version; use --mode sync or auto")
     check_askable(request, models=models, prices=prices, validators=validators)
     documents = collections.document_ids(request.collection)
     n_blocks = sum(n for _, n in documents)
@@ -69,7 +67,7 @@ def plan_run(
         policy_hash=request.resolved.policy_hash,
         policy_sources=request.resolved.sources,
         inputs_digest=digest,
-        answer_recipe=answer_recipe(schema, policy, request.kind),
+        answer_recipe=recipe_of(request, models),
         mode="sync",
         kind=request.kind,
         spans=list(shard_spans(n_blocks, policy.run.shard_blocks)),
@@ -78,7 +76,9 @@ def plan_run(
 
 
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:
-    """Raises InvalidInput when the schema is no JSON Schema, or a model is unknown or has no price."""
+    """Raises InvalidInput when the mode is not offered, the schema is no JSON Schema, or a model is unknown or has no price."""
+    if request.mode == "async":
+        raise InvalidInput("mode async: no provider offers batches in this version; use --mode sync or auto")
     validators.check_schema(request.schema)
     run = request.resolved.policy.run
     for ref in models_in_use(request.resolved.policy.routing):
@@ -92,6 +92,13 @@ def check_askable(request: RunRequest, *, models: Models, prices: Prices, valida
                 raise PriceUnknown(
                     f"model {ref} has no known list price, so a budget of ${run.budget_usd} cannot be kept"
                 )
+
+
+def recipe_of(request: RunRequest, models: Models) -> str:
+    """What answers to this request depend on beside the blocks; see `domain.runs.answer_recipe`."""
+    policy = request.resolved.policy
+    specs = [models.spec(ref) for ref in models_in_use(policy.routing)]
+    return answer_recipe(request.schema, policy, request.kind, specs)
 
 
 def prompt_tokens(schema: ExtractionSchema, tokenizer: Tokenizer) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -11,10 +10,9 @@ from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
 from tokenopt_pipeline.domain.routing import Route, choose_route, default_model
-from tokenopt_pipeline.domain.runs import answer_recipe
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
-from tokenopt_pipeline.ports import AnswerValidators, Models, PlannableBlock, PlanningStore, Prices, Tokenizer
-from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens
+from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
+from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens, recipe_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +44,7 @@ def predict_run(
     check_askable(request, models=models, prices=prices, validators=validators)
     policy, schema = request.resolved.policy, request.schema
     prefix = prompt_tokens(schema, tokenizer)
-    sorted_out = _sort_out(request, planning)
+    sorted_out = _sort_out(request, planning, recipe_of(request, models))
     default = models.spec(default_model(policy.routing))
     usage, usd = TokenUsage(), Decimal(0)
     priced = True
@@ -97,13 +95,13 @@ class _SortedOut:
     by_route: dict[Route, list[PackableBlock]] = field(default_factory=dict)
 
 
-def _sort_out(request: RunRequest, planning: PlanningStore) -> _SortedOut:
+def _sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> _SortedOut:
     policy = request.resolved.policy
     rules = skip_rules(policy.prefilter, request.schema)
     verdicts: dict[BlockFacts, Decision] = {}
     seen: set[str] = set()
     result = _SortedOut()
-    for block in _blocks(request, planning):
+    for block in planning.blocks(request.collection, answer_recipe=recipe):
         result.blocks += 1
         result.tokens += block.tokens
         decision = verdicts.get(block.facts)
@@ -119,11 +117,6 @@ def _sort_out(request: RunRequest, planning: PlanningStore) -> _SortedOut:
             packable = PackableBlock(block_no=result.blocks, ordinal=result.blocks, tokens=block.tokens)
             result.by_route.setdefault(route, []).append(packable)
     return result
-
-
-def _blocks(request: RunRequest, planning: PlanningStore) -> Iterator[PlannableBlock]:
-    recipe = answer_recipe(request.schema, request.resolved.policy, request.kind)
-    return planning.blocks(request.collection, answer_recipe=recipe)
 
 
 def _expected_usage(model: ModelSpec, pack: PlannedPack, prefix: int, ttl: str | None, *, is_first: bool) -> TokenUsage:

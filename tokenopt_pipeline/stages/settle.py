@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer, failed_answer
-from tokenopt_pipeline.domain.packing import PackableBlock, pack_limits, plan_packs
+from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS, PackableBlock, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, output_schema, system_prompt, user_prompt
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
@@ -53,7 +53,7 @@ def prepare_call(
         fingerprint=request.fingerprint,
         assumptions=CallAssumptions(
             pack_blocks=len(members),
-            input_tokens=prefix + sum(model.billed_tokens(m.tokens) for m in members),
+            input_tokens=prefix + sum(model.billed_tokens(m.tokens + LINE_OVERHEAD_TOKENS) for m in members),
             output_tokens=pack.output_tokens,
             max_tokens=pack.max_tokens,
             usd_ceiling=prices.usd(model.ref, ceiling),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenopt_pipeline.domain.fingerprints import canonical_json, digest, digest_text
+from tokenopt_pipeline.domain.fingerprints import canonical_json, canonical_schema, digest, digest_text, ordered_json
 from tokenopt_pipeline_tests.domain.generated import JSON_VALUES, examples
 
 
@@ -75,3 +75,14 @@ def test_a_digest_is_the_sha_256_of_the_canonical_json() -> None:
 def test_half_a_surrogate_pair_is_hashed_as_its_escape() -> None:
     assert digest_text("a\ud800") == hashlib.sha256(b"a\\ud800").hexdigest()
     assert digest("\ud800") != digest("\\ud800")
+
+
+def test_a_canonical_schema_sorts_keywords_and_keeps_the_order_of_properties_at_any_depth() -> None:
+    inner = {"type": "object", "properties": {"z": {}, "a": {"enum": ["y", "x"]}}}
+    schema = canonical_schema({"type": "object", "properties": {"q": {"items": inner, "type": "array"}, "b": {}}})
+    assert list(schema) == ["properties", "type"]
+    assert list(schema["properties"]) == ["q", "b"]
+    assert list(schema["properties"]["q"]) == ["items", "type"]
+    assert ordered_json(schema["properties"]["q"]["items"]) == (
+        '{"properties":{"z":{},"a":{"enum":["y","x"]}},"type":"object"}'
+    )

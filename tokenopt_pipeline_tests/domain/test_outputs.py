@@ -196,7 +196,7 @@ def test_a_block_without_an_entry_is_missing_when_the_answer_is_complete() -> No
         pytest.param({"n": 4, "a": "x"}, id="above"),
         pytest.param({"n": "1", "a": "x"}, id="text"),
         pytest.param({"n": True, "a": "x"}, id="true, which Python takes for 1"),
-        pytest.param({"n": 1.0, "a": "x"}, id="a fraction"),
+        pytest.param({"n": 1.5, "a": "x"}, id="a fraction"),
         pytest.param({"n": None, "a": "x"}, id="null"),
         pytest.param({"n": [1], "a": "x"}, id="a list"),
         pytest.param({"n": 10**400, "a": "x"}, id="a huge number"),
@@ -310,3 +310,25 @@ def test_when_no_answer_came_every_block_has_the_same_finding() -> None:
     answer = failed_answer(2, Finding.REJECTED, "400: no")
     assert answer.strays == 0
     assert answer.outputs == tuple(DecodedOutput(ordinal=n, finding=Finding.REJECTED, detail="400: no") for n in (1, 2))
+
+
+def test_an_ordinal_that_json_schema_calls_an_integer_is_one() -> None:
+    answer = decode_answer(
+        '{"results": [{"n": 1.0, "a": "x"}]}',
+        stop=StopReason.COMPLETE,
+        asked=1,
+        ordinal_key="n",
+        violation=lambda _: None,
+    )
+    assert answer.outputs[0].values == {"a": "x"}
+
+
+def test_a_member_that_stands_twice_in_one_object_makes_the_answer_unusable() -> None:
+    answer = decode_answer(
+        '{"results": [{"n": 1, "n": 2, "a": "x"}]}',
+        stop=StopReason.COMPLETE,
+        asked=2,
+        ordinal_key="n",
+        violation=lambda _: None,
+    )
+    assert [o.finding for o in answer.outputs] == [Finding.UNPARSABLE, Finding.UNPARSABLE]

@@ -21,7 +21,7 @@ from tokenopt_pipeline.domain.packing import (
 )
 from tokenopt_pipeline.domain.policy import PackingPolicy
 from tokenopt_pipeline_tests.domain.generated import examples
-from tokenopt_pipeline_tests.factories import a_block, a_model, a_schema, blocks_of, some_limits
+from tokenopt_pipeline_tests.factories import a_block, a_model, a_policy, a_schema, blocks_of, some_limits
 
 _PROSE_OPTIMIZER = {
     "action": {"type": "string", "enum": ["keep", "rewrite", "skip_nonprose"]},
@@ -214,3 +214,11 @@ def test_no_two_neighbouring_packs_could_have_begun_as_one(
 def test_the_same_blocks_give_the_same_packs(blocks: list[PackableBlock], limits: PackLimits, model: ModelSpec) -> None:
     first = list(plan_packs(blocks, limits, PackingPolicy(), model))
     assert list(plan_packs(iter(blocks), limits, PackingPolicy(), model)) == first
+
+
+def test_input_and_output_together_stay_within_the_window_when_the_output_bound_passes_the_reserve() -> None:
+    policy = a_policy(
+        packing={"max_output_tokens": 60_000, "output_reserve_tokens": 20_000, "overhead_tokens": 0}
+    ).packing
+    limits = pack_limits(a_schema(), policy, a_model(context_tokens=200_000, max_output_tokens=64_000), prefix_tokens=0)
+    assert limits.input_budget_tokens + limits.output_budget_tokens <= 200_000

@@ -143,7 +143,6 @@ def test_one_amount_has_one_hash_however_it_is_spelled() -> None:
         pytest.param({"packing": {"size": 1}}, ["unknown key packing.size", "pack_size"], id="key"),
         pytest.param({"packing": {7: 1}}, ["unknown key packing.7"], id="a number for a key"),
         pytest.param({"routing": {"tier": "mid"}}, ["unknown key routing.tier", "default_tier"], id="routing key"),
-        pytest.param({"packing": None}, ["packing", "mapping", "None"], id="an empty section"),
         pytest.param({"packing": [1]}, ["packing", "mapping", "[1]"], id="a list for a section"),
         pytest.param({"routing": "a/b"}, ["routing", "mapping", "'a/b'"], id="text for a section"),
     ],
@@ -316,3 +315,7 @@ def test_every_line_of_the_defaults_document_that_sets_a_number_states_its_bound
     for name, low, high in _WHOLE_NUMBERS + _NUMBERS:
         (line,) = [text for text in lines if text.startswith(f"  {name.split('.')[1]}: ")]
         assert line.endswith(f"({low} to {high})")
+
+
+def test_a_section_of_which_every_key_was_deleted_changes_nothing() -> None:
+    assert resolve([("file", {"packing": None})]) == resolve([])

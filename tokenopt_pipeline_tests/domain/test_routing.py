@@ -158,3 +158,8 @@ def test_a_routing_that_cannot_be_followed_is_refused_naming_layer_and_key(
 def test_a_key_whose_layer_is_unknown_is_the_policy_s() -> None:
     with pytest.raises(PolicyInvalid, match=r"^policy: routing\.rules"):
         parse_routing({"rules": 5}, {})
+
+
+def test_a_rule_for_no_block_type_at_all_is_refused() -> None:
+    with pytest.raises(PolicyInvalid, match="non-empty"):
+        parse_routing({"rules": [{"id": "r", "tier": "mid", "block_types": []}]}, {})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tokenopt_pipeline.domain.runs import RunKind, ShardSpan, answer_recipe, inputs_digest, shard_key, shard_spans
 from tokenopt_pipeline_tests.domain.generated import examples
-from tokenopt_pipeline_tests.factories import a_policy, a_schema
+from tokenopt_pipeline_tests.factories import a_model, a_policy, a_schema
 
 
 @examples(150)
@@ -77,18 +77,23 @@ def test_each_input_changes_the_digest(changes: dict[str, Any]) -> None:
 
 
 def test_answers_may_be_shared_when_only_how_they_are_asked_for_differs() -> None:
-    recipe = answer_recipe(a_schema(), a_policy(), RunKind.LIVE)
-    assert answer_recipe(a_schema(ref="other"), a_policy(packing={"pack_size": 3}), RunKind.LIVE) == recipe
-    assert answer_recipe(a_schema(), a_policy(run={"budget_usd": 1}), RunKind.LIVE) == recipe
+    recipe = answer_recipe(a_schema(), a_policy(), RunKind.LIVE, [a_model()])
+    assert answer_recipe(a_schema(ref="other"), a_policy(packing={"pack_size": 3}), RunKind.LIVE, [a_model()]) == recipe
+    assert answer_recipe(a_schema(), a_policy(run={"budget_usd": 1}), RunKind.LIVE, [a_model()]) == recipe
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param(answer_recipe(a_schema(retrieval="critical"), a_policy(), RunKind.LIVE), id="schema"),
-        pytest.param(answer_recipe(a_schema(), a_policy(routing={"model": "a/b"}), RunKind.LIVE), id="model"),
-        pytest.param(answer_recipe(a_schema(), a_policy(), RunKind.SIMULATED), id="kind"),
+        pytest.param(answer_recipe(a_schema(retrieval="critical"), a_policy(), RunKind.LIVE, [a_model()]), id="schema"),
+        pytest.param(
+            answer_recipe(a_schema(), a_policy(routing={"model": "a/b"}), RunKind.LIVE, [a_model()]), id="model"
+        ),
+        pytest.param(
+            answer_recipe(a_schema(), a_policy(), RunKind.LIVE, [a_model(output_method="tool")]), id="how it is asked"
+        ),
+        pytest.param(answer_recipe(a_schema(), a_policy(), RunKind.SIMULATED, [a_model()]), id="kind"),
     ],
 )
 def test_answers_are_not_shared_over_schemas_models_or_kinds(other: str) -> None:
-    assert other != answer_recipe(a_schema(), a_policy(), RunKind.LIVE)
+    assert other != answer_recipe(a_schema(), a_policy(), RunKind.LIVE, [a_model()])

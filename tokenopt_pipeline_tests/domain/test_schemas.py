@@ -286,3 +286,18 @@ def test_a_schema_names_a_type_that_it_applies_to_or_keeps() -> None:
     assert a_schema(applies_to=["divider"]).names_type(BlockType.DIVIDER)
     assert a_schema(prefilter={"keep_types": ["divider"]}).names_type(BlockType.DIVIDER)
     assert not a_schema(applies_to=["paragraph"]).names_type(BlockType.DIVIDER)
+
+
+@pytest.mark.parametrize("ref", ["#", "#/properties/a", "other.json", "#anchor"])
+def test_references_that_leave_the_definitions_are_refused(ref: str) -> None:
+    with pytest.raises(SchemaInvalid, match="refers to"):
+        parse_schema({"properties": {"a": {"items": [{"$ref": ref}]}}}, name="s")
+
+
+def test_a_reference_into_the_definitions_is_kept() -> None:
+    schema = parse_schema({"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "string"}}}, name="s")
+    assert schema.properties["a"] == {"$ref": "#/$defs/x"}
+
+
+def test_retrieval_and_references_are_said_to_have_no_effect_yet() -> None:
+    assert "no effect" in parse_schema({"properties": {"a": {}}, "retrieval": "critical"}, name="s").notes[0]
