@@ -102,8 +102,10 @@ def _is_sandbox(base_url: str | None) -> bool:
         return False
     if not loopback:
         return False
+    # A proxy from the environment is not asked about this machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{base_url.rstrip('/')}/v1/models", timeout=5) as answer:
+        with direct.open(f"{base_url.rstrip('/')}/v1/models", timeout=5) as answer:
             return SANDBOX_HEADER in answer.headers
     except urllib.error.HTTPError as answer:
         return SANDBOX_HEADER in answer.headers

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import os
+import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tokenopt_pipeline.adapters.postgres.server import redacted
 from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
 from tokenopt_pipeline.assembly import open_database
 from tokenopt_pipeline.cli.detached import Detached, start_detached, stop_detached
-from tokenopt_pipeline.domain.errors import InvalidInput, TransientError
+from tokenopt_pipeline.cli.stack_state import (
+    StackState,
+    StackUnavailable,
+    alone,
+    forget_state,
+    read_state,
+    write_state,
+)
+from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.settings import Settings
 
 CODE_SERVER, WEBSERVER, DAEMON = "code-server", "webserver", "daemon"
 #: In the order in which they start.
-PROCESSES = (CODE_SERVER, WEBSERVER, DAEMON)
+PROCESSES = (CODE_SERVER, DAEMON, WEBSERVER)
 LOCATION = "tokenopt_pipeline"
 DEFAULT_PORT = 3333
 
@@ -34,12 +43,9 @@ _STOP_S = 10.0
 _PAUSE_S = 0.05
 _ANSWER_S = 20.0
 _LOG_LINES = 10
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LOCATIONS = """{workspaceOrError{__typename ... on Workspace{locationEntries{
   name loadStatus locationOrLoadError{__typename ... on PythonError{message}}}}}}"""
-
-
-class StackUnavailable(TransientError):
-    """A process of the stack did not come up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,22 +78,6 @@ class StackStatus:
         return all(process.pid is not None for process in self.processes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    """What is written down about the processes of a home."""
-
-    port: int = 0
-    read_only: bool = False
-    socket: str = ""
-    """Of the code server; empty before the first start."""
-    processes: Mapping[str, Detached]
-    former: tuple[Detached, ...] = ()
-    """Ended themselves, but runs they started have not."""
-
-    def living(self) -> dict[str, Detached]:
-        return {name: process for name, process in self.processes.items() if process.process() is not None}
-
-
 def start_stack(settings: Settings, *, port: int, read_only: bool, report: Callable[[str], None]) -> StackStatus:
     """Starts what does not run yet, and waits until the UI shows the assets; port 0 is any free one.
 
@@ -98,10 +88,15 @@ def start_stack(settings: Settings, *, port: int, read_only: bool, report: Calla
     """
     folder = _folder(settings)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(folder), ExitStack() as undo:
-        state = _read(folder)
+    with alone(folder), ExitStack() as undo:
+        state = read_state(folder)
         running = state.living()
         former = tuple(known for known in (*state.former, *state.processes.values()) if known.orphans())
+        surroundings = _surroundings(settings)
+        if running and state.surroundings != surroundings:
+            raise InvalidInput(
+                f"the stack of {settings.home} runs with {state.surroundings}, and not with {surroundings}: stop it first"
+            )
         chosen = _choose_port(state, running, port, read_only)
         url = open_database(settings)
         report("the database answers")
@@ -111,8 +106,13 @@ def start_stack(settings: Settings, *, port: int, read_only: bool, report: Calla
         environment = instance.process_environment(settings, url, os.environ)
         code_server_socket = instance.code_server_socket(settings)
         commands = _commands(folder, code_server_socket, chosen, read_only)
-        state = _State(
-            port=chosen, read_only=read_only, socket=str(code_server_socket), processes=running, former=former
+        state = StackState(
+            port=chosen,
+            read_only=read_only,
+            socket=str(code_server_socket),
+            surroundings=surroundings,
+            processes=running,
+            former=former,
         )
         undo.callback(_stop_all_but, running, folder)
 
@@ -123,22 +123,24 @@ def start_stack(settings: Settings, *, port: int, read_only: bool, report: Calla
                 return
             process = start_detached(commands[name], environment=environment, folder=folder, log=_log(folder, name))
             state = replace(state, processes={**state.processes, name: process})
-            _write(folder, state)
+            write_state(folder, state)
             report(f"{name} starts, pid {process.pid}")
 
         if CODE_SERVER not in running:
             code_server_socket.unlink(missing_ok=True)
         start(CODE_SERVER)
-        start(WEBSERVER)
         # Before there is a daemon: it would count the dead among the runs that hold a place in its queue.
         with instance.open_instance(settings, url) as dagster:
             for run_id in reaper.reap(dagster):
                 report(f"run {run_id} had died with its process: ended")
-        start(DAEMON)
         if not settings.has_anthropic_credentials:
             SandboxProcess(settings.home).up()
             report("no provider key: the sandbox answers, every figure is simulated")
-        _wait_until_loaded(folder, state, report)
+        # A daemon that finds no code server gives up on the runs that it should have repeated.
+        _wait_while(_unreachable, folder, state, report)
+        start(DAEMON)
+        start(WEBSERVER)
+        _wait_while(_not_loaded, folder, state, report)
         undo.pop_all()
     return _status(settings, tuple(name for name in PROCESSES if name not in running))
 
@@ -148,8 +150,8 @@ def stop_stack(settings: Settings) -> list[str]:
     folder = _folder(settings)
     stopped = []
     if folder.exists():
-        with _alone(folder):
-            state = _read(folder)
+        with alone(folder):
+            state = read_state(folder)
             stopped = [name for name in PROCESSES if name in state.processes and state.processes[name].session()]
             stop_detached([*state.processes.values(), *state.former], patience_s=_STOP_S)
             _clear_away(folder, state)
@@ -170,7 +172,7 @@ def stack_status(settings: Settings) -> StackStatus:
 
 def _status(settings: Settings, started: tuple[str, ...]) -> StackStatus:
     folder = _folder(settings)
-    state = _read(folder)
+    state = read_state(folder)
     running = state.living()
     return StackStatus(
         url=f"http://{_HOST}:{state.port}" if WEBSERVER in running else None,
@@ -187,6 +189,13 @@ def _status(settings: Settings, started: tuple[str, ...]) -> StackStatus:
         sandbox_url=SandboxProcess(settings.home).base_url(),
         started=started,
     )
+
+
+def _surroundings(settings: Settings) -> str:
+    """What a process keeps from its start, for a person to read and without secrets."""
+    database = redacted(settings.database_url) if settings.database_url else "the embedded database"
+    provider = settings.anthropic_base_url or "the provider" if settings.has_anthropic_credentials else "the sandbox"
+    return f"{database} and {provider}"
 
 
 def _commands(folder: Path, code_server_socket: Path, port: int, read_only: bool) -> dict[str, list[str]]:
@@ -210,7 +219,7 @@ def _commands(folder: Path, code_server_socket: Path, port: int, read_only: bool
     }
 
 
-def _choose_port(state: _State, running: dict[str, Detached], port: int, read_only: bool) -> int:
+def _choose_port(state: StackState, running: dict[str, Detached], port: int, read_only: bool) -> int:
     """The port to serve on. A webserver that is not as asked is stopped and leaves `running`."""
     if not 0 <= port <= _PORT_MAX:
         raise InvalidInput(f"port {port} is not between 0 and {_PORT_MAX}")
@@ -237,26 +246,35 @@ def _free_port(port: int) -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait_until_loaded(folder: Path, state: _State, report: Callable[[str], None]) -> None:
+def _wait_while(
+    obstacle: Callable[[StackState], str | None], folder: Path, state: StackState, report: Callable[[str], None]
+) -> None:
     deadline = time.monotonic() + _LOAD_S
-    while (obstacle := _obstacle(state)) is not None:
-        living = state.living()
-        ended = [name for name in PROCESSES if name not in living]
+    while (reason := obstacle(state)) is not None:
+        ended = sorted(state.processes.keys() - state.living().keys())
         if ended or time.monotonic() > deadline:
-            for name in ended or PROCESSES:
+            for name in ended or state.processes:
                 for line in _last_lines(_log(folder, name)):
                     report(f"{name}: {line}")
-            reason = f"{' and '.join(ended)} ended" if ended else f"{obstacle}, after {_LOAD_S:.0f} s"
+            reason = f"{' and '.join(ended)} ended" if ended else f"{reason}, after {_LOAD_S:.0f} s"
             raise StackUnavailable(f"the stack did not come up: {reason}; logs are in {folder}")
         time.sleep(_PAUSE_S)
 
 
-def _obstacle(state: _State) -> str | None:
-    """Why the UI does not show the assets yet; None when it does."""
-    if DAEMON not in state.living():
-        return "the daemon does not run"
-    if not Path(state.socket).exists():
-        return "the code server does not listen"
+def _unreachable(state: StackState) -> str | None:
+    """Why nobody can ask the code server."""
+    with socket.socket(socket.AF_UNIX) as code_server:
+        try:
+            code_server.connect(state.socket)
+        except OSError as error:
+            return f"the code server does not answer ({error.strerror})"
+    return None
+
+
+def _not_loaded(state: StackState) -> str | None:
+    """Why the UI does not show the assets yet."""
+    if state.living().keys() != set(PROCESSES):
+        return "not all of it runs"
     # Not urllib, which would send this through a proxy of the environment.
     webserver = http.client.HTTPConnection(_HOST, state.port, timeout=_ANSWER_S)
     try:
@@ -280,13 +298,13 @@ def _obstacle(state: _State) -> str | None:
 
 
 def _stop_all_but(kept: Mapping[str, Detached], folder: Path) -> None:
-    state = _read(folder)
+    state = read_state(folder)
     stop_detached([known for name, known in state.processes.items() if name not in kept], patience_s=_STOP_S)
-    _write(folder, replace(state, processes=kept))
+    write_state(folder, replace(state, processes=kept))
 
 
-def _clear_away(folder: Path, state: _State) -> None:
-    _state_file(folder).unlink(missing_ok=True)
+def _clear_away(folder: Path, state: StackState) -> None:
+    forget_state(folder)
     if state.socket:
         code_server_socket = Path(state.socket)
         code_server_socket.unlink(missing_ok=True)
@@ -295,7 +313,8 @@ def _clear_away(folder: Path, state: _State) -> None:
 
 
 def _last_lines(log: Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else []
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return _COLOUR.sub("", text).splitlines()[-_LOG_LINES:]
 
 
 def _folder(settings: Settings) -> Path:
@@ -304,39 +323,3 @@ def _folder(settings: Settings) -> Path:
 
 def _log(folder: Path, name: str) -> Path:
     return folder / f"{name}.log"
-
-
-def _state_file(folder: Path) -> Path:
-    return folder / "state.json"
-
-
-def _read(folder: Path) -> _State:
-    file = _state_file(folder)
-    if not file.exists():
-        return _State(processes={})
-    try:
-        written = json.loads(file.read_text())
-        return _State(
-            port=written["port"],
-            read_only=written["read_only"],
-            socket=written["socket"],
-            processes={name: Detached(**process) for name, process in written["processes"].items()},
-            former=tuple(Detached(**process) for process in written["former"]),
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise StackUnavailable(f"{file} is damaged: stop the processes of this home by hand and remove it") from error
-
-
-def _write(folder: Path, state: _State) -> None:
-    file = _state_file(folder)
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
-    draft.write_text(json.dumps(asdict(state)))
-    draft.replace(file)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One starter or stopper at a time."""
-    with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

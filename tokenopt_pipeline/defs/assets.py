@@ -5,6 +5,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
+from dagster._utils.interrupts import raise_interrupts_as
 
 from tokenopt_pipeline.defs.partitions import shards
 from tokenopt_pipeline.defs.resources import StraightLine
@@ -38,7 +39,10 @@ def _per_shard(
     keys = list(context.partition_keys)
     totals: dict[str, int] = {}
     for key, run, shard in straight_line.shards(keys):
-        counts = stage(run, shard)
+        # Dagster's own interrupt is one that the database driver does not know: it would leave its connection in the middle
+        # of a statement, and answers on their way could not be stored any more.
+        with raise_interrupts_as(KeyboardInterrupt):
+            counts = stage(run, shard)
         for name, count in counts.items():
             totals[name] = totals.get(name, 0) + count
         if 1 < len(keys) <= _MOST_PARTITIONS_WITH_METADATA:

@@ -24,9 +24,7 @@ def evaluations(
     instance: dg.DagsterInstance, straight_line: StraightLine, name: str, look: Look, partition_keys: Sequence[str]
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """One evaluation per asked partition, tied to its latest materialization; a partition of no run fails."""
-    latest = instance.get_latest_storage_id_by_partition(
-        reconciled_overlays.key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(partition_keys)
-    )
+    targets = _latest_materializations(instance, partition_keys)
     findings = PostgresFindings(straight_line.connection)
     for key in partition_keys:
         try:
@@ -44,12 +42,32 @@ def evaluations(
             passed=finding.passed,
             severity=dg.AssetCheckSeverity.ERROR,
             metadata=metadata,
-            target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
-                storage_id=latest[key], run_id="", timestamp=0.0
-            )
-            if key in latest
-            else None,
+            target_materialization_data=targets.get(key),
         )
+
+
+def _latest_materializations(
+    instance: dg.DagsterInstance, partition_keys: Sequence[str]
+) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
+    """Partition key -> its latest materialization; without that tie the UI counts an evaluated partition as missing."""
+    latest = instance.get_latest_storage_id_by_partition(
+        reconciled_overlays.key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(partition_keys)
+    )
+    if not latest:
+        return {}
+    wanted = dg.EventRecordsFilter(
+        event_type=dg.DagsterEventType.ASSET_MATERIALIZATION,
+        asset_key=reconciled_overlays.key,
+        storage_ids=list(latest.values()),
+    )
+    records = {r.storage_id: r for r in instance.event_log_storage.get_event_records(wanted)}
+    return {
+        key: AssetCheckEvaluationTargetMaterializationData(
+            storage_id=storage_id, run_id=records[storage_id].run_id, timestamp=records[storage_id].timestamp
+        )
+        for key, storage_id in latest.items()
+        if storage_id in records
+    }
 
 
 def _check(look: Look, description: str) -> dg.AssetChecksDefinition:

@@ -24,6 +24,8 @@ _CONFIGURATION = "dagster.yaml"
 _DATABASE_VARIABLE = "TOKENOPT_DATABASE_URL"
 #: sun_path holds 104 bytes on macOS and 108 on Linux.
 _SOCKET_MAX_BYTES = 103
+#: Dagster's own values for its webserver.
+_POOL_RECYCLE_S, _POOL_OVERFLOW = 3600, 20
 
 
 def dagster_environment(settings: Settings, url: str) -> dict[str, str]:
@@ -62,6 +64,10 @@ def open_instance(settings: Settings, url: str) -> Iterator[dg.DagsterInstance]:
     os.environ.update(ours)
     try:
         with dg.DagsterInstance.get() as instance:
+            # Dagster opens a connection for every statement otherwise, some three hundred for one small run.
+            instance.optimize_for_webserver(
+                statement_timeout=0, pool_recycle=_POOL_RECYCLE_S, max_overflow=_POOL_OVERFLOW
+            )
             yield instance
     finally:
         for name, value in before.items():

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-import psutil
 from dagster_shared.error import SerializableErrorInfo
 
 from tokenopt_pipeline.defs.partitions import shards
+from tokenopt_pipeline.defs.reaper import worker_tags
 from tokenopt_pipeline.domain import errors
 
 # One Dagster run carries at most so many partitions: per-partition metadata costs it a query each.
@@ -40,9 +39,9 @@ def declare_shards(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
 def materialize_shards(job: dg.JobDefinition, instance: dg.DagsterInstance, keys: Sequence[str]) -> LaunchResult:
     """Takes contiguous shards through the job and collects what its checks found.
 
-    Raises the TokenOptError that stopped a stage; anything else a stage raised becomes a RuntimeError with its trace.
+    Raises the TokenOptError that stopped a stage, KeyboardInterrupt when a person did; anything else a stage raised
+    becomes a RuntimeError with its trace.
     """
-    process = psutil.Process()
     runs: list[str] = []
     checks: dict[str, tuple[int, int]] = {}
     for first in range(0, len(keys), _SHARDS_PER_RUN):
@@ -55,8 +54,7 @@ def materialize_shards(job: dg.JobDefinition, instance: dg.DagsterInstance, keys
                 "dagster/asset_partition_range_start": chunk[0],
                 "dagster/asset_partition_range_end": chunk[-1],
                 # The reaper asks these whether the process still lives.
-                "tokenopt/pid": str(os.getpid()),
-                "tokenopt/started": str(process.create_time()),
+                **worker_tags(instance),
             },
         )
         runs.append(result.run_id)
@@ -69,10 +67,12 @@ def materialize_shards(job: dg.JobDefinition, instance: dg.DagsterInstance, keys
     return LaunchResult(dagster_runs=tuple(runs), checks=checks)
 
 
-def _error_behind(problem: SerializableErrorInfo | None) -> Exception:
+def _error_behind(problem: SerializableErrorInfo | None) -> BaseException:
     """The error a stage raised, as one of ours when it is one of ours."""
     found = problem
     while found is not None:
+        if found.cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError"):
+            return KeyboardInterrupt()
         kind = getattr(errors, found.cls_name or "", None)
         if isinstance(kind, type) and issubclass(kind, errors.TokenOptError):
             # The classes' own constructors want fields that the log does not keep; the message says it all.
