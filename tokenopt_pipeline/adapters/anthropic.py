@@ -3,73 +3,90 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import re
+from collections.abc import Mapping
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tokenopt_pipeline.adapters.anthropic_dialect import NotExpressible, to_dialect
-from tokenopt_pipeline.domain.errors import (
-    AuthenticationFailed,
-    ContextWindowExceeded,
-    ModelUnknown,
-    ProviderUnavailable,
-    RateLimited,
-    RequestRejected,
-    SpendLimitReached,
-    TokenOptError,
-)
-from tokenopt_pipeline.domain.fingerprints import canonical_json
+from tokenopt_pipeline.adapters.anthropic_errors import STATUS_OF_TYPE, error_in, mapped_errors, one_line, refusal
+from tokenopt_pipeline.domain.errors import AuthenticationFailed, ProviderUnavailable
+from tokenopt_pipeline.domain.fingerprints import canonical_schema, ordered_json
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
 from tokenopt_pipeline.domain.usage import TokenUsage
 
 if TYPE_CHECKING:
     import anthropic
+    import httpx2
 
 TOOL = "record_results"
 #: A stand-in says so in every response.
 SANDBOX_HEADER = "x-tokenopt-sandbox"
 
+_VENDOR_URL = "https://api.anthropic.com"
+# A proxy named in the environment is for the world outside this machine.
+_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 _STOPS = {
     "max_tokens": StopReason.TRUNCATED,
     "model_context_window_exceeded": StopReason.TRUNCATED,
     "pause_turn": StopReason.TRUNCATED,
     "refusal": StopReason.REFUSED,
 }
-# Words of Anthropic's own 400 bodies; they carry no code that tells these cases apart.
-_TOO_LONG = ("prompt is too long", "input length and `max_tokens` exceed context limit")
-_NO_MONEY = ("specified api usage limits", "credit balance is too low")
-_MOST_CHARS = 300
+_SENDABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
+_FENCE = re.compile(r"```[\w-]*")
 
 
 class AnthropicProvider:
     """`ports.Provider` for models of Anthropic and for whatever speaks the Messages API at `base_url`."""
 
-    def __init__(self, *, api_key: str | None = None, base_url: str | None = None) -> None:
+    def __init__(
+        self, *, api_key: str | None = None, base_url: str | None = None, http_client: httpx2.Client | None = None
+    ) -> None:
         """None: the SDK looks into the environment itself (ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, …)."""
         self._api_key = api_key
         self._base_url = base_url
+        self._http_client = http_client
         self._client: anthropic.Anthropic | None = None
         self._lock = Lock()
 
     def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
         """One call, without any retry. Safe to call from several threads."""
-        with _mapped_errors():
+        with mapped_errors(self._secrets):
             raw = self._connected().messages.with_raw_response.create(**_body(request), timeout=timeout_s)
-            message = raw.parse()
-            return _response(message, simulated=SANDBOX_HEADER in raw.headers, request_id=raw.headers.get("request-id"))
+            return _read(raw)
 
     def _connected(self) -> anthropic.Anthropic:
         with self._lock:
             if self._client is None:
-                import anthropic
-
-                # No retries: the pipeline has its own, which count, wait and tell.
-                self._client = anthropic.Anthropic(api_key=self._api_key, base_url=self._base_url, max_retries=0)
+                self._client = self._connect()
             return self._client
+
+    def _connect(self) -> anthropic.Anthropic:
+        import anthropic
+
+        http_client = self._http_client or anthropic.DefaultHttpxClient(mounts=dict.fromkeys(_LOOPBACK))
+        # No retries: the pipeline has its own, which count, wait and tell.
+        client = anthropic.Anthropic(
+            api_key=self._api_key, base_url=self._base_url, max_retries=0, http_client=http_client
+        )
+        if not str(client.base_url):
+            # An empty variable counts as unset.
+            client.base_url = _VENDOR_URL
+        if client.base_url.scheme not in ("http", "https") or not client.base_url.host:
+            shown = re.sub(r"//[^/]*@", "//", str(client.base_url))
+            raise ProviderUnavailable(f"anthropic: the base URL {shown!r} is not an http or https address")
+        for name, secret in (("API key", client.api_key), ("auth token", client.auth_token)):
+            # Found later, the HTTP library's message would quote the whole header.
+            if secret is not None and not _SENDABLE.fullmatch(secret):
+                raise AuthenticationFailed(
+                    f"anthropic: the {name} holds a character that no key has, such as a line break or space at its end"
+                )
+        return client
+
+    def _secrets(self) -> list[str]:
+        client = self._client
+        return [s for s in (self._api_key, client and client.api_key, client and client.auth_token) if s]
 
 
 def _body(request: ModelRequest) -> dict[str, Any]:
@@ -84,14 +101,16 @@ def _body(request: ModelRequest) -> dict[str, Any]:
     }
     if request.model.thinking is not None:
         body["thinking"] = json.loads(request.model.thinking)
+    # The same schema gives the same bytes, wherever the order of its keywords comes from: caches depend on it.
+    schema = ordered_json(canonical_schema(request.output_schema))
     if request.model.output_method == "tool":
-        body["tools"] = [{"name": TOOL, "description": "Record the results.", "input_schema": request.output_schema}]
-        body["tool_choice"] = {"type": "tool", "name": TOOL}
+        body["tools"] = [{"name": TOOL, "description": "Record the results.", "input_schema": json.loads(schema)}]
+        body["tool_choice"] = {"type": "tool", "name": TOOL, "disable_parallel_tool_use": True}
         return body
-    schema = _dialect(canonical_json(request.output_schema))
+    translated = _dialect(schema)
     # A schema that structured outputs cannot express is asked for in words; the answer is validated all the same.
-    if schema is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    if translated is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": translated}}
     return body
 
 
@@ -103,106 +122,75 @@ def _dialect(schema: str) -> dict[str, Any] | None:
         return None
 
 
-def _response(message: anthropic.types.Message, *, simulated: bool, request_id: str | None) -> ModelResponse:
-    text = "".join(block.text for block in message.content if block.type == "text")
-    for block in message.content:
-        if block.type == "tool_use" and block.name == TOOL:
-            text = json.dumps(block.input, ensure_ascii=False)
-    stop = _STOPS.get(message.stop_reason or "", StopReason.COMPLETE)
-    details = getattr(message, "stop_details", None)
-    usage = message.usage
-    written = usage.cache_creation_input_tokens or 0
-    written_1h = usage.cache_creation.ephemeral_1h_input_tokens if usage.cache_creation else 0
+def _read(raw: anthropic.APIResponse[anthropic.types.Message]) -> ModelResponse:
+    try:
+        message = raw.json()
+        error = error_in(message)
+        if error is None:
+            return _response(message, simulated=SANDBOX_HEADER in raw.headers, request_id=raw.headers.get("request-id"))
+    except ValueError as problem:
+        # A 200 that holds no message comes from something between us and the provider.
+        raise ProviderUnavailable(f"anthropic: the response cannot be read: {one_line(problem)}") from problem
+    raise refusal(STATUS_OF_TYPE.get(str(error.get("type")), 500), body=message, headers=raw.headers)
+
+
+def _response(message: Any, *, simulated: bool, request_id: str | None) -> ModelResponse:
+    """Raises ValueError for JSON that is no message."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
+        raise ValueError("it is no message with content")
+    stop = _STOPS.get(str(message.get("stop_reason")), StopReason.COMPLETE)
+    text = _without_fence("".join(str(block.get("text", "")) for block in content if block.get("type") == "text"))
+    for block in content:
+        if block.get("type") == "tool_use" and block.get("name") == TOOL:
+            text = json.dumps(block.get("input"), ensure_ascii=False)
+            if stop is StopReason.TRUNCATED:
+                # The API closes what it had to cut. Opened again, the entry that was cut does not pass for a whole one.
+                text = text.rstrip(']}"')
+    refused = stop is StopReason.REFUSED
     return ModelResponse(
-        text="" if stop is StopReason.REFUSED else _without_fence(text),
+        text="" if refused else text,
         stop=stop,
-        usage=TokenUsage(
-            input_uncached=usage.input_tokens,
-            cache_write_5m=written - written_1h,
-            cache_write_1h=written_1h,
-            cache_read=usage.cache_read_input_tokens or 0,
-            output=usage.output_tokens,
-        ),
+        usage=_usage(message.get("usage")),
         request_id=request_id,
         simulated=simulated,
-        refusal=(getattr(details, "explanation", None) or "refused") if stop is StopReason.REFUSED else None,
+        refusal=_refusal_words(message.get("stop_details")) if refused else None,
     )
 
 
+def _usage(usage: object) -> TokenUsage:
+    if not isinstance(usage, dict):
+        raise ValueError("it has no usage")
+    written = _tokens(usage, "cache_creation_input_tokens", 0)
+    split = usage.get("cache_creation")
+    written_1h = _tokens(split, "ephemeral_1h_input_tokens", 0) if isinstance(split, dict) else 0
+    written_5m = _tokens(split, "ephemeral_5m_input_tokens", 0) if isinstance(split, dict) else 0
+    return TokenUsage(
+        input_uncached=_tokens(usage, "input_tokens", None),
+        # Whatever is written and not split was written for the default lifetime.
+        cache_write_5m=max(written - written_1h, written_5m),
+        cache_write_1h=written_1h,
+        cache_read=_tokens(usage, "cache_read_input_tokens", 0),
+        output=_tokens(usage, "output_tokens", None),
+    )
+
+
+def _tokens(usage: Mapping[str, object], name: str, default: int | None) -> int:
+    found = usage.get(name)
+    count = default if found is None else found
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise ValueError(f"its usage has {name} = {found!r}")
+    return count
+
+
+def _refusal_words(details: object) -> str:
+    told = details if isinstance(details, dict) else {}
+    words = told.get("explanation") or told.get("category") or "refused"
+    return " ".join(str(words).split())
+
+
 def _without_fence(text: str) -> str:
-    """The answer without the Markdown fence that models put around JSON when nothing binds them."""
+    """The answer without the Markdown fence, closed or cut, that models put around JSON when nothing binds them."""
     stripped = text.strip()
-    if stripped.startswith("```") and stripped.endswith("```") and "\n" in stripped:
-        return stripped[stripped.index("\n") + 1 : -3].strip()
-    return text
-
-
-@contextmanager
-def _mapped_errors() -> Iterator[None]:
-    """The one door for the SDK's errors and those of the HTTP library below it."""
-    import anthropic
-    import httpx2
-
-    try:
-        yield
-    except TokenOptError:
-        raise
-    except anthropic.APIStatusError as problem:
-        raise _of_status(problem) from problem
-    except anthropic.CredentialsError as problem:
-        raise AuthenticationFailed(f"anthropic: {_one_line(problem)}") from problem
-    except (anthropic.APIError, anthropic.RetryableError, httpx2.HTTPError, httpx2.StreamError) as problem:
-        # APIConnectionError says only "Connection error."; its cause says which.
-        cause = f" ({_one_line(problem.__cause__)})" if problem.__cause__ else ""
-        raise ProviderUnavailable(f"anthropic: {_one_line(problem)}{cause}") from problem
-    except (anthropic.AnthropicError, TypeError) as problem:
-        # Without any credential the SDK raises TypeError when the request is built.
-        if isinstance(problem, TypeError) and "authentication" not in str(problem):
-            raise
-        raise AuthenticationFailed(f"anthropic: {_one_line(problem)}") from problem
-    except ValueError as problem:
-        # A 200 whose body is not JSON comes from something between us and the provider.
-        raise ProviderUnavailable(f"anthropic: the response cannot be read: {_one_line(problem)}") from problem
-
-
-def _of_status(problem: anthropic.APIStatusError) -> TokenOptError:
-    status = problem.status_code
-    said = problem.api_message or problem.type or "no message"
-    code = problem.error_code or ""
-    at = f", request {problem.request_id}" if problem.request_id else ""
-    message = f"anthropic answered {status}: {' '.join(said.split())[:_MOST_CHARS]}{at}"
-    lowered = said.lower()
-    if status in (401, 403):
-        return AuthenticationFailed(message)
-    if status == 402 or "spend_limit" in code or "usage_limit" in code or any(w in lowered for w in _NO_MONEY):
-        return SpendLimitReached(message)
-    if status == 404:
-        return ModelUnknown(message)
-    if status == 413 or any(words in lowered for words in _TOO_LONG):
-        return ContextWindowExceeded(message)
-    wait = _retry_after_s(problem.response.headers)
-    if status in (429, 503, 529):
-        return RateLimited(message, retry_after_s=wait)
-    if status in (408, 409, 499) or status >= 500:
-        return ProviderUnavailable(message, retry_after_s=wait)
-    return RequestRejected(message, status=status)
-
-
-def _retry_after_s(headers: Any) -> float | None:
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            return max(float(value) * unit, 0.0)
-        except ValueError:
-            try:
-                wait = parsedate_to_datetime(value) - datetime.now(UTC)  # noqa: TID251 - a date means nothing without now
-            except ValueError:
-                continue
-            return max(wait.total_seconds(), 0.0)
-    return None
-
-
-def _one_line(problem: BaseException) -> str:
-    return (" ".join(str(problem).split()) or type(problem).__name__)[:_MOST_CHARS]
+    fence = _FENCE.match(stripped)
+    return text if fence is None else stripped[fence.end() :].strip().removesuffix("```").strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,23 +31,22 @@ def load_schema(ref: str) -> tuple[str, Mapping[str, Any]]:
     Raises NotFound or SchemaInvalid.
     """
     path = Path(ref)
-    if path.is_file():
+    if _is(path.is_file):
         return path.stem, _parsed_json(_text(path, SchemaInvalid), f"schema {ref}")
     shipped = shipped_schemas()
     if ref in shipped:
         return ref, _parsed_json(shipped[ref], f"schema {ref}")
+    if _is(path.is_dir):
+        raise NotFound(f"schema {ref!r} is a directory; name a file in it")
     raise NotFound(f"schema {ref!r} is neither a file nor one of the shipped schemas: {', '.join(shipped)}")
 
 
 def load_policy(ref: str) -> Mapping[str, Any]:
     """The nested keys of a policy file; an empty file changes nothing. Raises PolicyInvalid."""
     path = Path(ref)
-    if not path.is_file():
-        raise PolicyInvalid(f"policy {ref}: no such file")
-    try:
-        document = yaml.safe_load(_text(path, PolicyInvalid))
-    except yaml.YAMLError as problem:
-        raise PolicyInvalid(f"policy {ref} is not YAML: {' '.join(str(problem).split())}") from problem
+    if not _is(path.is_file):
+        raise PolicyInvalid(f"policy {ref}: {'a directory, not a file' if _is(path.is_dir) else 'no such file'}")
+    document = _parsed_yaml(_text(path, PolicyInvalid), f"policy {ref}")
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -61,15 +60,12 @@ def parse_setting(text: str) -> dict[str, Any]:
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
         raise PolicyInvalid(f"--set {text}: write section.key=value, for example packing.pack_size=25")
-    try:
-        return {section: {key: yaml.safe_load(value)}}
-    except yaml.YAMLError as problem:
-        raise PolicyInvalid(f"--set {text}: the value is not YAML") from problem
+    return {section: {key: _parsed_yaml(value, f"--set {text}: the value")}}
 
 
 def _parsed_json(text: str, name: str) -> Mapping[str, Any]:
     try:
-        document: Any = json.loads(text, object_pairs_hook=_without_repeats)
+        document: Any = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as problem:
         raise SchemaInvalid(f"{name} is not JSON: {problem}") from problem
     if not isinstance(document, dict):
@@ -86,12 +82,45 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"JSON has no {name}")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key standing twice in one mapping, of which plain YAML keeps the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        repeated = next((key for key in keys if keys.count(key) > 1), None)
+        if repeated is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{repeated!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _parsed_yaml(text: str, name: str) -> Any:
+    try:
+        # A loader of its own for what safe_load does not refuse; it constructs no more than that.
+        return yaml.load(text, Loader=_StrictLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        # ValueError: what looks like a date or number and is none, such as 2026-02-31.
+        raise PolicyInvalid(f"{name} is not YAML: {' '.join(str(problem).split())}") from problem
+
+
+def _is(look: Callable[[], bool]) -> bool:
+    try:
+        return look()
+    except OSError:
+        # A name longer than the file system allows names nothing.
+        return False
+
+
 def _text(path: Path, error: type[InvalidInput]) -> str:
     try:
         size = path.stat().st_size
         if size > _MOST_BYTES:
             raise error(f"{path}: {size:,} bytes, at most {_MOST_BYTES:,} are read")
-        return path.read_text("utf-8")
+        # Editors on some systems begin a file with a byte order mark.
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not UTF-8: byte {problem.start} cannot be read") from problem
     except OSError as problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from tokenopt_pipeline.domain.errors import SchemaInvalid
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 
 _MOST_CHARS = 300
+_DRAFT = re.compile(r"https?://json-schema\.org/(draft-0[467]|draft/2019-09|draft/2020-12)/schema#?")
 
 
 class JsonSchemaValidators:
@@ -19,6 +21,7 @@ class JsonSchemaValidators:
     def check_schema(self, schema: ExtractionSchema) -> None:
         """Raises SchemaInvalid when the answer schema is not a JSON Schema."""
         try:
+            _refuse_unknown_draft(schema.answer_schema.get("$schema"))
             jsonschema_rs.meta.validate(dict(schema.answer_schema))
             self._validator(schema)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as problem:
@@ -29,9 +32,13 @@ class JsonSchemaValidators:
         validator = self._validator(schema)
 
         def violation(values: Mapping[str, object]) -> str | None:
-            if validator.is_valid(values):
-                return None
-            return _one_line(next(iter(validator.iter_errors(values))))
+            try:
+                if validator.is_valid(values):
+                    return None
+                return _one_line(next(iter(validator.iter_errors(values))))
+            except ValueError as unreadable:
+                # The library reads neither half surrogates nor very deep values.
+                return f"it cannot be validated: {_one_line(unreadable)}"
 
         return violation
 
@@ -40,6 +47,12 @@ class JsonSchemaValidators:
         return jsonschema_rs.validator_for(
             dict(schema.answer_schema), validate_formats=True, retriever=_refuse_other_documents
         )
+
+
+def _refuse_unknown_draft(draft: object) -> None:
+    # The library would look for it on the network.
+    if isinstance(draft, str) and not _DRAFT.fullmatch(draft):
+        raise ValueError(f"$schema {draft!r} is not a known draft")
 
 
 def _refuse_other_documents(uri: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, store_errors
 from tokenopt_pipeline.adapters.postgres.packs import insert_packs
 from tokenopt_pipeline.adapters.postgres.texts import storable, storable_or_none
-from tokenopt_pipeline.domain.errors import BudgetExceeded, StoreUnavailable
+from tokenopt_pipeline.domain.errors import BudgetExceeded, RunCancelled, StoreUnavailable
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.ports import AnsweredCall, OpenPack
 
@@ -24,18 +24,23 @@ class PostgresCalls:
     def begin(self, pack: OpenPack, *, fingerprint: str, usd_ceiling: Decimal | None, now: datetime) -> int:
         """Commits the intent to call and gives its number.
 
-        Raises BudgetExceeded, with nothing written, when spent, reserved and this call together pass the run's budget.
+        Raises, with nothing written, RunCancelled, or BudgetExceeded when spent, reserved and this call together pass the
+        run's budget.
         """
         run_no = pack.shard.run_no
         with store_errors(), self._connection.transaction():
             budget = row(self._connection, "lock_run_budget", run_no=run_no)
             assert budget is not None  # the pack's foreign key says so
+            if budget["state"] == "cancelled":
+                raise RunCancelled(f"run {budget['run_id']} was cancelled; nothing more is asked for it")
             limit = budget["budget_usd"]
             if limit is not None:
-                needed = budget["used_usd"] + (usd_ceiling or Decimal(0))
+                used = row(self._connection, "used_budget", run_no=run_no)
+                assert used is not None  # an aggregate always has a row
+                needed = used["used_usd"] + (usd_ceiling or Decimal(0))
                 if usd_ceiling is None or needed > limit:
                     raise BudgetExceeded(
-                        f"budget of ${limit:.2f}: ${budget['used_usd']:.4f} is spent or reserved and the next call may "
+                        f"budget of ${limit.normalize():f}: ${used['used_usd']:.4f} is spent or reserved and the next call may "
                         f"cost ${usd_ceiling or Decimal(0):.4f}; the run stopped before it",
                         limit_usd=limit,
                         needed_usd=needed,

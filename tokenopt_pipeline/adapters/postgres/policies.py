@@ -20,9 +20,13 @@ class PostgresPolicies:
     def seen(self, path: str, document: Mapping[str, object], *, who: str, now: datetime) -> bool:
         """Notes what the file says; True when that is a change, which is kept with who, when, old and new."""
         with store_errors(), self._connection.transaction():
-            before = row(self._connection, "seen_policy_file", path=path)
-            if before is not None and before["policy"] == document:
-                return False
+            noted = {"path": path, "policy": Jsonb(dict(document)), "now": now}
+            is_new = change(self._connection, "insert_policy_file", **noted) == 1
+            before = None if is_new else row(self._connection, "seen_policy_file", path=path)
+            if before is not None:
+                if before["policy"] == document:
+                    return False
+                change(self._connection, "update_policy_file", **noted)
             change(
                 self._connection,
                 "insert_policy_change",
@@ -32,7 +36,6 @@ class PostgresPolicies:
                 old=None if before is None else Jsonb(before["policy"]),
                 new=Jsonb(dict(document)),
             )
-            change(self._connection, "remember_policy_file", path=path, policy=Jsonb(dict(document)), now=now)
         return True
 
     def changes(self, most: int = 50) -> list[dict[str, Any]]:

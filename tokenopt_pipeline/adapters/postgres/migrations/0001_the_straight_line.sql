@@ -281,6 +281,11 @@ begin
 end $$;
 create trigger ledger_is_append_only before update or delete on ledger for each row execute function refuse_change();
 create trigger ledger_is_never_emptied before truncate on ledger for each statement execute function refuse_change();
+create trigger response_is_never_emptied before truncate on response for each statement execute function refuse_change();
+create trigger model_output_is_never_emptied before truncate on model_output
+  for each statement execute function refuse_change();
+create trigger policy_change_is_never_emptied before truncate on policy_change
+  for each statement execute function refuse_change();
 create trigger response_is_append_only before update or delete on response for each row execute function refuse_change();
 create trigger model_output_is_append_only before update or delete on model_output
   for each row execute function refuse_change();

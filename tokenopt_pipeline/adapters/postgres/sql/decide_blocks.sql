@@ -1,5 +1,6 @@
 -- Stores one decision for every undecided block of the shard: the verdict on its facts, or, for a block that would be
--- kept, reuse of an identical block that was answered in any run or stands earlier in the shard.
+-- kept, reuse of an identical block that was answered in any run (one that a person confirmed goes first) or stands earlier
+-- in the shard.
 -- Windows and an index look-up per block instead of joins between CTEs: those have no statistics, and a planner that
 -- guesses one row turns a hundred thousand blocks into ten billion comparisons.
 with verdict as (
@@ -21,8 +22,8 @@ with verdict as (
   left join lateral (
     select x.run_no, x.block_no, r.run_id
     from overlay x join run r using (run_no)
-    where x.answer_key = j.answer_key and x.status in ('ai_complete', 'confirmed') and x.call_no is not null
-    order by x.run_no, x.block_no
+    where x.answer_key = j.answer_key and x.status in ('ai_complete', 'confirmed') and (x.call_no is not null or x.status = 'confirmed')
+    order by x.status = 'confirmed' desc, x.run_no, x.block_no
     limit 1
   ) a on %(reuse)s and j.verdict = 'keep'
 )

@@ -1,0 +1,229 @@
+"""The database itself refuses whatever would make an outcome or a figure wrong, by a name that says what was wrong."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tokenopt_pipeline_tests.stages.rig import Rig, clauses
+
+#: A block that was answered and one that is in a pack, of one run.
+ANSWERED = "(select block_no from overlay where status = 'ai_complete')"
+SUBMITTED = "(select block_no from overlay where status = 'submitted')"
+PENDING = "(select block_no from overlay where status = 'pending')"
+THE_RUN = "(select run_no from run)"
+
+
+@pytest.fixture
+def stored(rig: Rig) -> Rig:
+    """A run of three blocks: one answered, one in a pack, one pending; and a policy change."""
+    rig.ingest(*clauses(3))
+    run, shard, line = rig.packed(packing={"pack_size": 1}, calls={"concurrency": 1})
+    rig.connection.execute(
+        "delete from pack_block where pack_no in (select max(pack_no) from pack);"
+        "set session_replication_role = replica;"
+        "update overlay set status = 'pending' where ordinal = 2;"
+        "set session_replication_role = origin;"
+        "update pack set state = 'settled' where pack_no > (select min(pack_no) from pack)"
+    )
+    line.collect(run, shard)
+    line.reconcile(run, shard)
+    rig.connection.execute("update pack set state = 'open' where pack_no not in (select pack_no from call)")
+    rig.connection.execute(
+        "insert into policy_change (path, changed_by, changed_at, new_policy) values ('p', 'ann', now(), '{}')"
+    )
+    assert rig.statuses(run) == {"ai_complete": 1, "submitted": 1, "pending": 1}
+    return rig
+
+
+def refused(rig: Rig, statement: str) -> psycopg.errors.Diagnostic:
+    """Why the statement fails."""
+    with pytest.raises(psycopg.errors.IntegrityError) as found:
+        rig.connection.execute(statement.encode())
+    return found.value.diag
+
+
+@pytest.mark.parametrize(
+    ("statement", "constraint"),
+    [
+        pytest.param(
+            "insert into overlay (run_no, block_no, shard_no, ordinal, answer_key)"
+            " select run_no, block_no, shard_no, 99, answer_key from overlay where ordinal = 0",
+            "overlay_pkey",
+            id="a second overlay of a block",
+        ),
+        pytest.param(
+            "insert into overlay (run_no, block_no, shard_no, ordinal, answer_key) "
+            "select o.run_no, b.block_no, 0, 0, answer_key from overlay o, block b where o.ordinal = 0 and b.block_index = 2",
+            "overlay_pkey",
+            id="another place for a block",
+        ),
+        pytest.param(f"update overlay set ordinal = 0 where block_no = {PENDING}", "one_block_per_ordinal", id="one ordinal twice"),
+        pytest.param(f"update overlay set shard_no = 7 where block_no = {PENDING}", "an_overlay_belongs_to_a_shard", id="no such shard"),
+        pytest.param(
+            f"update overlay set status = 'lost' where block_no = {PENDING}", None, id="a status nobody knows"
+        ),
+        pytest.param(
+            f"update overlay set status = 'skipped' where block_no = {PENDING}",
+            "a_skipped_overlay_has_a_rule",
+            id="skipped without a rule",
+        ),
+        pytest.param(
+            f"update overlay set rule_id = 'blank' where block_no = {SUBMITTED}",
+            "a_skipped_overlay_has_a_rule",
+            id="a rule without a skip",
+        ),
+        pytest.param(
+            f"update overlay set status = 'failed' where block_no = {SUBMITTED}",
+            "a_failed_overlay_has_an_error_class",
+            id="failed without a class",
+        ),
+        pytest.param(
+            f"update overlay set status = 'ai_complete', call_no = 1 where block_no = {SUBMITTED}",
+            "an_answered_overlay_has_values",
+            id="answered without values",
+        ),
+        pytest.param(
+            f"update overlay set staged = '{{}}', call_no = 1 where block_no = {SUBMITTED}",
+            "an_answered_overlay_has_values",
+            id="values without an answer",
+        ),
+        pytest.param(
+            f"update overlay set status = 'ai_complete', staged = '{{}}' where block_no = {SUBMITTED}",
+            "an_answered_overlay_has_an_origin",
+            id="values from nowhere",
+        ),
+        pytest.param(
+            f"update overlay set reused_run_no = 1, reused_block_no = 1 where block_no = {ANSWERED}",
+            "an_answered_overlay_has_an_origin",
+            id="values from two places",
+        ),
+        pytest.param(
+            f"update overlay set status = 'ai_complete', staged = '{{}}', reused_run_no = 1 where block_no = {SUBMITTED}",
+            "reuse_names_run_and_block",
+            id="reused from a run but no block",
+        ),
+        pytest.param(
+            f"update overlay set status = 'confirmed' where block_no = {ANSWERED}",
+            "a_confirmed_overlay_has_confirmed_values",
+            id="confirmed without values",
+        ),
+        pytest.param(
+            "insert into model_output select call_no, 9, run_no, block_no, 'valid', '{}', '', true from model_output",
+            "one_last_output_per_block",
+            id="a second valid output",
+        ),
+        pytest.param(
+            f"insert into model_output select call_no, 9, run_no, {SUBMITTED}, 'valid', '{{}}', '', false from model_output",
+            "a_valid_output_is_the_last",
+            id="a valid output that is not the last",
+        ),
+        pytest.param(
+            f"insert into model_output select call_no, 9, run_no, {SUBMITTED}, 'valid', null, '', true from model_output",
+            "a_valid_output_has_an_answer",
+            id="a valid output without an answer",
+        ),
+        pytest.param(
+            "insert into pack_block (pack_no, position, run_no, block_no, attempts_before)"
+            " select max(pack_no), 9, run_no, block_no, 0 from pack_block where is_live group by run_no, block_no",
+            "one_live_pack_per_block",
+            id="two live packs for one block",
+        ),
+        pytest.param(
+            "insert into call (pack_no, run_no, try_no, fingerprint, state, started_at, ended_at)"
+            " select pack_no, run_no, 2, '', 'answered', now(), now() from call",
+            "one_answer_per_pack",
+            id="a second answer to a pack",
+        ),
+        pytest.param(
+            "insert into call (pack_no, run_no, try_no, fingerprint, started_at) select pack_no, run_no, try_no, '', now() from call",
+            "one_call_per_pack_and_try",
+            id="one try twice",
+        ),
+        pytest.param(
+            "update call set error_class = 'RateLimited'", "a_failed_call_has_an_error", id="an answered call with an error"
+        ),
+        pytest.param("update call set ended_at = null", "an_ended_call_has_an_end", id="an answered call without an end"),
+        pytest.param(
+            "insert into run (run_id, collection_no, schema_hash, policy, policy_hash, policy_sources, inputs_digest,"
+            " answer_recipe, mode, kind, n_blocks, n_shards, created_at) select 'other', collection_no, schema_hash, policy,"
+            " policy_hash, policy_sources, inputs_digest, answer_recipe, mode, kind, n_blocks, n_shards, now() from run",
+            "one_open_run_per_inputs",
+            id="two open runs of the same inputs",
+        ),
+        pytest.param("update run set kind = 'recorded'", "run_kind_is_known", id="a run of no known kind"),
+        pytest.param("update run set state = 'complete'", "an_ended_run_has_an_end", id="an ended run without an end"),
+        pytest.param(
+            f"insert into skip_decision values ({THE_RUN}, {PENDING}, 0, 'keep', 'kept', 'e', null, null)",
+            "skip_decision_pkey",
+            id="a second decision",
+        ),
+        pytest.param(
+            "update skip_decision set verdict = 'reuse'", "reuse_names_its_canonical_block", id="reuse of no block"
+        ),
+        pytest.param("update shard set end_ordinal = 0", "a_shard_has_blocks", id="an empty shard"),
+        pytest.param(
+            "insert into collection (name, created_at) values ('a b', now())",
+            "collection_name_is_a_plain_word",
+            id="a collection with a space",
+        ),
+    ],
+)
+def test_what_would_be_wrong_is_refused_by_name(stored: Rig, statement: str, constraint: str | None) -> None:
+    before = stored.states()
+    diagnostic = refused(stored, statement)
+    if constraint is not None:
+        assert diagnostic.constraint_name == constraint
+    assert stored.states() == before
+
+
+STATUSES = ("pending", "skipped", "submitted", "ai_complete", "failed", "confirmed")
+LEGAL = {
+    ("pending", "skipped"),
+    ("pending", "submitted"),
+    ("pending", "ai_complete"),
+    ("pending", "failed"),
+    ("submitted", "ai_complete"),
+    ("submitted", "failed"),
+    ("ai_complete", "confirmed"),
+}
+#: Status -> its fields, so that only the transition can be wrong.
+FIELDS = {
+    "pending": "rule_id = null, error_class = null, staged = null, call_no = null, confirmed = null",
+    "skipped": "rule_id = 'blank', error_class = null, staged = null, call_no = null, confirmed = null",
+    "failed": "rule_id = null, error_class = 'refused', staged = null, call_no = null, confirmed = null",
+    "ai_complete": "rule_id = null, error_class = null, staged = '{}', call_no = 1, confirmed = null",
+    "confirmed": "rule_id = null, error_class = null, staged = '{}', call_no = 1, confirmed = '{}'",
+}
+FIELDS["submitted"] = FIELDS["pending"]
+
+
+def test_an_overlay_moves_only_along_its_transitions(stored: Rig) -> None:
+    def set_status(status: str) -> None:
+        stored.connection.execute(
+            f"update overlay set status = '{status}', {FIELDS[status]} where ordinal = 2".encode()
+        )
+
+    for old in STATUSES:
+        for new in STATUSES:
+            stored.connection.execute("set session_replication_role = replica")
+            set_status(old)
+            stored.connection.execute("set session_replication_role = origin")
+            if old == new or (old, new) in LEGAL:
+                set_status(new)
+                continue
+            with pytest.raises(psycopg.errors.CheckViolation, match=f"{old} to {new} is not allowed"):
+                set_status(new)
+
+
+@pytest.mark.parametrize("table", ["ledger", "response", "model_output", "policy_change"])
+@pytest.mark.parametrize("change", ["update {} set {} = {}", "delete from {}", "truncate {}", "truncate {} cascade"])
+def test_what_was_paid_for_or_audited_is_never_edited_or_taken_away(stored: Rig, table: str, change: str) -> None:
+    column = {"ledger": "usd", "response": "text", "model_output": "detail", "policy_change": "path"}[table]
+    before = stored.states()
+    assert before[table][0] > 0
+
+    with pytest.raises(psycopg.errors.RestrictViolation, match=f"{table} is append-only"):
+        stored.connection.execute(change.format(table, column, column).encode())
+
+    assert stored.states() == before

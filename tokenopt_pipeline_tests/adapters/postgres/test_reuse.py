@@ -1,0 +1,183 @@
+"""An identical block is asked once: within a shard, over runs, but never across schemas, routes or kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.errors import RequestRejected
+from tokenopt_pipeline.domain.runs import RunKind
+from tokenopt_pipeline.ports import Run
+from tokenopt_pipeline_tests.factories import a_schema_document
+from tokenopt_pipeline_tests.stages.rig import Rig, clauses
+from tokenopt_pipeline_tests.stages.scripted_provider import on_text, values_for
+
+REPEATED = "The tenant pays the rent."
+
+
+def confirm(rig: Rig, run: Run, values: Mapping[str, Any]) -> None:
+    rig.connection.execute(
+        "update overlay set status = 'confirmed', confirmed = %s where run_no = %s", [Jsonb(values), run.run_no]
+    )
+
+
+def test_repeated_blocks_of_a_shard_are_asked_once_and_each_gets_the_output(rig: Rig) -> None:
+    rig.ingest(REPEATED, *clauses(2), REPEATED, REPEATED)
+    run = rig.plan()
+    rig.finish(run)
+
+    assert rig.provider.texts.count(REPEATED) == 1
+    outputs = rig.rows("select ordinal, staged, status, reused_block_no from overlay join block using (block_no)"
+                       " where text = %(text)s order by ordinal", text=REPEATED)
+    assert [o["status"] for o in outputs] == ["ai_complete"] * 3
+    assert [o["staged"] for o in outputs] == [values_for(REPEATED, run.schema.properties)] * 3
+    assert [o["reused_block_no"] is None for o in outputs] == [True, False, False]
+    evidence = rig.rows("select rule_id, evidence from skip_decision where verdict = 'reuse'")
+    assert evidence == [{"rule_id": "same_as_earlier_block", "evidence": "The block repeats block 1 of the run."}] * 2
+
+
+def test_equal_text_of_another_type_is_another_block(rig: Rig) -> None:
+    rig.ingest(REPEATED, name="a")
+    rig.ingest(REPEATED, name="b", types={REPEATED: BlockType.LIST_ITEM})
+    rig.finish(rig.plan())
+    assert rig.provider.texts == [REPEATED, REPEATED]
+
+
+def test_a_block_that_fails_fails_its_repetitions_and_says_why(rig: Rig) -> None:
+    rig.ingest(*clauses(1), REPEATED, REPEATED)
+    rig.provider.script = on_text(REPEATED, RequestRejected("cannot read it", status=400))
+    run = rig.plan()
+    rig.finish(run)
+
+    failed = rig.rows("select error_class, error_detail from overlay where status = 'failed' order by ordinal")
+    assert failed == [
+        {"error_class": "rejected", "error_detail": "cannot read it"},
+        {"error_class": "rejected", "error_detail": "the identical block 2 of the run failed: cannot read it"},
+    ]
+
+
+def test_a_second_run_of_the_same_asks_nothing_and_names_where_the_answers_are_from(rig: Rig) -> None:
+    rig.ingest(*clauses(20))
+    first = rig.plan()
+    rig.finish(first)
+    rig.provider.asked.clear()
+
+    second = rig.plan()
+    rig.finish(second)
+
+    assert second.run_no != first.run_no
+    assert rig.provider.asked == []
+    assert rig.wrong(second) == []
+    assert {o["reused_run_no"] for o in rig.overlays(second).values()} == {first.run_no}
+    assert rig.statuses(second) == {"ai_complete": 20}
+    evidence = rig.one("select distinct evidence from skip_decision where run_no = %(run)s", run=second.run_no)
+    assert evidence == "An identical block was answered in run run1."
+
+
+def test_a_third_run_reuses_the_answer_itself_and_not_its_copy(rig: Rig) -> None:
+    rig.ingest(*clauses(2))
+    runs = []
+    for _ in range(3):
+        runs.append(rig.plan())
+        rig.finish(runs[-1])
+    assert {o["reused_run_no"] for o in rig.overlays(runs[2]).values()} == {runs[0].run_no}
+
+
+def test_a_document_that_grew_asks_only_what_is_new(rig: Rig) -> None:
+    rig.ingest(*clauses(20))
+    rig.finish(rig.plan())
+    rig.provider.asked.clear()
+    rig.ingest(*clauses(22))
+
+    rig.finish(rig.plan())
+
+    assert rig.provider.texts == clauses(22)[20:]
+
+
+def test_failed_answers_are_not_reused(rig: Rig) -> None:
+    rig.ingest(REPEATED)
+    rig.provider.script = on_text(REPEATED, RequestRejected("cannot read it", status=400), times=1)
+    rig.finish(rig.plan())
+
+    second = rig.plan()
+    rig.finish(second)
+
+    assert rig.statuses(second) == {"ai_complete": 1}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"schema": a_schema_document(required=["kind", "party"])}, id="another schema"),
+        pytest.param(
+            {"schema": a_schema_document(prompt_config={"per_block_prompt": "Look closely."})}, id="other instructions"
+        ),
+        pytest.param({"routing": {"default_tier": "large"}}, id="another model"),
+        pytest.param({"kind": RunKind.LIVE}, id="live after simulated"),
+        pytest.param({"reuse": {"enabled": False}}, id="reuse is off"),
+    ],
+)
+def test_what_would_be_asked_differently_is_asked_again(rig: Rig, changes: dict[str, Any]) -> None:
+    rig.ingest(REPEATED, *clauses(3))
+    rig.finish(rig.plan())
+    rig.provider.asked.clear()
+
+    request = rig.request(**changes)
+    assert rig.predict(request).reused == 0
+    rig.finish(rig.plan(request))
+
+    assert sorted(rig.provider.texts) == sorted([REPEATED, *clauses(3)])
+
+
+def test_simulated_answers_are_not_given_to_live_runs_nor_the_other_way_round(rig: Rig) -> None:
+    rig.ingest(REPEATED)
+    for kind in (RunKind.LIVE, RunKind.SIMULATED, RunKind.LIVE, RunKind.SIMULATED):
+        rig.finish(rig.plan(rig.request(kind=kind)))
+    assert len(rig.provider.asked) == 2
+
+
+def test_with_reuse_switched_off_repeated_blocks_are_all_asked(rig: Rig) -> None:
+    rig.ingest(REPEATED, REPEATED)
+    rig.finish(rig.plan(reuse={"enabled": False}))
+    assert rig.provider.texts == [REPEATED, REPEATED]
+
+
+@pytest.mark.parametrize("packing", [{"pack_size": 1}, {"enabled": False}])
+def test_how_blocks_are_packed_does_not_change_whose_answer_is_taken(rig: Rig, packing: dict[str, object]) -> None:
+    rig.ingest(*clauses(3))
+    rig.finish(rig.plan())
+    rig.provider.asked.clear()
+    rig.finish(rig.plan(packing=packing))
+    assert rig.provider.asked == []
+
+
+def test_a_persons_values_go_before_the_models(rig: Rig) -> None:
+    rig.ingest(REPEATED)
+    first = rig.plan()
+    rig.finish(first)
+    confirm(rig, first, {"party": "tenant", "kind": "duty"})
+
+    second = rig.plan()
+    rig.finish(second)
+
+    overlay = rig.overlays(second)[REPEATED]
+    assert (overlay["status"], overlay["staged"]) == ("ai_complete", {"party": "tenant", "kind": "duty"})
+
+
+@pytest.mark.parametrize("reuse", [{"enabled": False}, {"enabled": True}], ids=["asked again", "reused"])
+def test_a_confirmed_answer_of_a_later_run_goes_before_an_unconfirmed_one(rig: Rig, reuse: dict[str, object]) -> None:
+    rig.ingest(REPEATED)
+    rig.finish(rig.plan())
+    later = rig.plan(reuse=reuse)
+    rig.finish(later)
+    confirm(rig, later, {"party": "tenant", "kind": "duty"})
+
+    third = rig.plan()
+    rig.finish(third)
+
+    assert rig.overlays(third)[REPEATED]["staged"] == {"party": "tenant", "kind": "duty"}
+    assert rig.overlays(third)[REPEATED]["reused_run_no"] == later.run_no

@@ -1,0 +1,109 @@
+"""Runs and shards: found, ended, cancelled, addressed by partition key."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tokenopt_pipeline.adapters.postgres.connection import connect
+from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
+from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
+from tokenopt_pipeline.domain.errors import NotFound, StoreUnavailable
+from tokenopt_pipeline.domain.runs import shard_key
+from tokenopt_pipeline.ports import Shard
+from tokenopt_pipeline_tests.stages.rig import Rig, clauses
+
+
+def test_a_run_that_does_not_exist_is_not_found(rig: Rig) -> None:
+    with pytest.raises(NotFound, match="run 'r-nowhere' does not exist"):
+        PostgresRuns(rig.connection).find("r-nowhere")
+
+
+def test_an_open_run_can_be_cancelled_once(rig: Rig) -> None:
+    rig.ingest(*clauses(2))
+    run, runs = rig.plan(), PostgresRuns(rig.connection)
+
+    assert runs.cancel(run.run_id, now=rig.clock.now())
+    before = rig.states()
+    assert not runs.cancel(run.run_id, now=rig.clock.now())
+
+    assert runs.find(run.run_id).state == "cancelled"
+    assert rig.states() == before
+    with pytest.raises(NotFound):
+        runs.cancel("r-nowhere", now=rig.clock.now())
+
+
+def test_a_cancelled_run_never_completes_and_its_inputs_can_be_planned_anew(rig: Rig) -> None:
+    rig.ingest(*clauses(2))
+    run, runs = rig.plan(), PostgresRuns(rig.connection)
+    runs.cancel(run.run_id, now=rig.clock.now())
+
+    assert not runs.close_if_done(run.run_no, now=rig.clock.now())
+    assert rig.plan().run_id != run.run_id
+
+
+def test_a_run_is_not_done_before_its_last_block_is_enrolled_and_ended(rig: Rig) -> None:
+    rig.ingest(*clauses(2))
+    run, runs = rig.plan(), PostgresRuns(rig.connection)
+    assert not runs.close_if_done(run.run_no, now=rig.clock.now())
+
+    rig.finish(run)
+
+    assert runs.close_if_done(run.run_no, now=rig.clock.now())
+
+
+def test_a_partition_key_leads_to_its_shard(rig: Rig) -> None:
+    rig.ingest(*clauses(5))
+    run = rig.plan(run={"shard_blocks": 2})
+    shards = PostgresShards(rig.connection)
+
+    found = [shards.at(shard_key(run.run_id, n)) for n in range(3)]
+
+    assert found == [(run.run_id, Shard(run_no=run.run_no, shard_no=n)) for n in range(3)]
+
+
+@pytest.mark.parametrize("key", ["run1-000003", "run2-000000", "run1", "", "-", "run1-", "run1--1", "run1-99999999999999999999"])
+def test_a_partition_key_of_no_shard_is_not_found(rig: Rig, key: str) -> None:
+    rig.ingest(*clauses(5))
+    assert rig.plan(run={"shard_blocks": 2}).run_id == "run1"
+    with pytest.raises(NotFound, match="is not a shard of any run"):
+        PostgresShards(rig.connection).at(key)
+
+
+def test_processes_that_enrol_one_shard_at_once_enrol_each_block_once(rig: Rig, database_url: str) -> None:
+    rig.ingest(*clauses(500))
+    run = rig.plan()
+    shard = Shard(run_no=run.run_no, shard_no=0)
+
+    def enrol(_: int) -> int:
+        with connect(database_url) as connection:
+            return PostgresShards(connection).enrol(shard)
+
+    with ThreadPoolExecutor(4) as processes:
+        counts = list(processes.map(enrol, range(4)))
+
+    assert counts == [500] * 4
+    assert len(rig.overlays(run)) == 500
+
+
+def test_an_answer_that_another_process_has_stored_is_not_taken_twice(rig: Rig) -> None:
+    rig.ingest(*clauses(2))
+    run, shard, line = rig.packed()
+    settle = line.calls.settle
+
+    def settle_twice(call, *, now):  # type: ignore[no-untyped-def]
+        settle(call, now=now)
+        settle(call, now=now)
+
+    line.calls.settle = settle_twice  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable, match="has ended already"):
+        line.collect(run, shard)
+
+    assert rig.one("select count(*) from ledger") == 1
+    assert rig.one("select count(*) from model_output") == 2
+
+
+def test_a_database_that_cannot_be_reached_is_said_to_be_unavailable() -> None:
+    with pytest.raises(StoreUnavailable, match="^database: "), connect("postgresql://ann:secret@127.0.0.1:1/nowhere"):
+        pass

@@ -1,0 +1,86 @@
+"""List prices against hand-computed ones (docs: Anthropic's price page as bundled with genai-prices 0.2.3, dollars per MTok)."""
+
+from __future__ import annotations
+
+import socket
+from decimal import Decimal
+
+import pytest
+
+from tokenopt_pipeline.adapters.prices import ListPrices
+from tokenopt_pipeline.domain.routing import ModelRef
+from tokenopt_pipeline.domain.usage import TokenUsage
+
+
+def usd(model: str, provider: str = "anthropic", /, **tokens: int) -> Decimal | None:
+    return ListPrices().usd(ModelRef(provider=provider, model=model), TokenUsage(**tokens))
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "dollars"),
+    [
+        # 100 000 tokens are the last of the cheap tier: 0.10, 0.01, 0.125 (5m), 0.20 (1h), 0.50.
+        ("claude-haiku-5-5", {"input_uncached": 100_000}, "0.01"),
+        ("claude-haiku-5-5", {"cache_read": 100_000}, "0.001"),
+        ("claude-haiku-5-5", {"cache_write_5m": 100_000}, "0.0125"),
+        ("claude-haiku-5-5", {"cache_write_1h": 100_000}, "0.02"),
+        ("claude-haiku-5-5", {"output": 1_000_000}, "0.5"),
+        # 20 000·0.10 + 30 000·0.125 + 10 000·0.20 + 40 000·0.01 + 2 000·0.50 = 0.002 + 0.00375 + 0.002 + 0.0004 + 0.001
+        (
+            "claude-haiku-5-5",
+            {
+                "input_uncached": 20_000,
+                "cache_write_5m": 30_000,
+                "cache_write_1h": 10_000,
+                "cache_read": 40_000,
+                "output": 2_000,
+            },
+            "0.00915",
+        ),
+        # One more token and all of them, output too, cost five times as much: 100 001·0.50 + 2 000·2.50.
+        ("claude-haiku-5-5", {"input_uncached": 100_001, "output": 2_000}, "0.0550005"),
+        # Cached tokens make a prompt long, too: 1·0.50 + 100 000·0.05 + 1 000·2.50.
+        ("claude-haiku-5-5", {"input_uncached": 1, "cache_read": 100_000, "output": 1_000}, "0.0075005"),
+        # 2, 0.10, 2.5, 4, 10
+        ("claude-sonnet-5-5", {"input_uncached": 1_000}, "0.002"),
+        ("claude-sonnet-5-5", {"cache_read": 1_000}, "0.0001"),
+        ("claude-sonnet-5-5", {"cache_write_5m": 1_000}, "0.0025"),
+        ("claude-sonnet-5-5", {"cache_write_1h": 1_000}, "0.004"),
+        ("claude-sonnet-5-5", {"output": 1_000}, "0.01"),
+        ("claude-sonnet-5-5", {"input_uncached": 900_000}, "1.8"),
+        # 3, 0.30, 3.75, 6, 15; above 200 000 tokens of prompt 6 and 22.50.
+        ("claude-sonnet-4-5", {"input_uncached": 1_000, "output": 1_000}, "0.018"),
+        ("claude-sonnet-4-5", {"cache_read": 1_000}, "0.0003"),
+        ("claude-sonnet-4-5", {"cache_write_5m": 1_000}, "0.00375"),
+        ("claude-sonnet-4-5", {"cache_write_1h": 1_000}, "0.006"),
+        ("claude-sonnet-4-5", {"input_uncached": 200_001, "output": 1_000}, "1.222506"),
+    ],
+)
+def test_the_price_is_the_list_price_to_the_last_digit(model: str, tokens: dict[str, int], dollars: str) -> None:
+    found = usd(model, **tokens)
+    assert isinstance(found, Decimal)
+    assert found == Decimal(dollars)
+
+
+def test_a_dated_name_costs_what_its_model_costs() -> None:
+    assert usd("claude-sonnet-4-5-20250929", output=1_000) == Decimal("0.015")
+
+
+def test_no_tokens_of_a_known_model_cost_nothing() -> None:
+    assert usd("claude-haiku-5-5") == 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("anthropic", "claude-haiku-9"), ("anthropic", "claude"), ("anthropic", ""), ("nobody", "claude-haiku-5-5")],
+)
+def test_an_unknown_price_is_unknown_and_not_zero(provider: str, model: str) -> None:
+    assert usd(model, provider, input_uncached=1) is None
+
+
+def test_prices_are_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert usd("claude-opus-5-5", output=1_000) == Decimal("0.02")
