@@ -154,7 +154,7 @@ def engine(run_id: str) -> dict[str, object]:
     from tokenopt_pipeline import assembly
     from tokenopt_pipeline.adapters.postgres.connection import connect
     from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
-    from tokenopt_pipeline.ports import Shard
+    from tokenopt_pipeline.domain.runs import Shard
     from tokenopt_pipeline.settings import read_settings
 
     settings = read_settings()

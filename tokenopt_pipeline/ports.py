@@ -4,155 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from tokenopt_pipeline.domain.documents import BlockType, ReadDocument
+from tokenopt_pipeline.domain.calls import AnsweredCall
+from tokenopt_pipeline.domain.documents import IngestOutcome, ReadDocument
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.outputs import DecodedAnswer
-from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, PlannedPack
+from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, PlannableBlock
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
-from tokenopt_pipeline.domain.retries import NextStep
-from tokenopt_pipeline.domain.routing import ModelRef, Route
-from tokenopt_pipeline.domain.runs import RunKind, ShardSpan
+from tokenopt_pipeline.domain.routing import ModelRef
+from tokenopt_pipeline.domain.runs import Run, RunKind, Shard, ShardSpan
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
-from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
-
-# --- values that cross a port ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run as it was planned; nothing of it changes but its state."""
-
-    run_no: int
-    run_id: str
-    collection: str
-    schema: ExtractionSchema
-    #: Our tokenizer's count of the schema's system prompt.
-    prompt_tokens: int
-    policy: Policy
-    policy_hash: str
-    mode: str
-    kind: RunKind
-    state: str
-    n_blocks: int
-    n_shards: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """A shard of a run."""
-
-    run_no: int
-    shard_no: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestOutcome:
-    """What ingesting one document changed."""
-
-    document_id: str
-    n_blocks: int
-    #: The bytes were not in the database before.
-    is_new_document: bool
-    #: The collection's entry under this name is new or points to other bytes than before.
-    changed_collection: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptBlock:
-    """A kept block that is in no pack yet."""
-
-    packable: PackableBlock
-    type: BlockType
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewPack:
-    """A pack to be stored."""
-
-    planned: PlannedPack
-    route: Route
-    cache_ttl: str | None
-    cache_reason: str
-    limits: PackLimits
-    #: Attempts each block had spoilt before, in the pack's order.
-    attempts: tuple[int, ...]
-    output_scale: int = 1
-    parent_pack_no: int | None = None
-    #: How many splits stand between this pack and its first ancestor.
-    generation: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenPack:
-    """A stored pack that has not been answered."""
-
-    pack_no: int
-    shard: Shard
-    route: Route
-    cache_ttl: str | None
-    cache_reason: str
-    input_tokens: int
-    output_tokens: int
-    max_tokens: int
-    output_scale: int
-    generation: int
-    #: Tries of its request so far, answered or not.
-    tries: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackMember:
-    """A block of a pack, in the pack's order."""
-
-    block_no: int
-    ordinal: int
-    type: BlockType
-    text: str
-    tokens: int
-    attempts_before: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnsweredCall:
-    """Everything that is stored, in one transaction, when a call was answered."""
-
-    call_no: int
-    pack: OpenPack
-    members: Sequence[PackMember]
-    request_fingerprint: str
-    #: None when the provider refused the request itself, so that nothing was billed.
-    response: ModelResponse | None
-    usd: Decimal | None
-    latency_ms: int
-    assumptions: CallAssumptions
-    answer: DecodedAnswer
-    next_step: NextStep
-    again: Sequence[NewPack]
-    error_class: str | None = None
-    error_message: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannableBlock:
-    """A block as planning sees it: no text."""
-
-    facts: BlockFacts
-    #: Counted by our tokenizer.
-    tokens: int
-    #: Equal for blocks that would be asked the same.
-    content: str
-    #: An identical block has an answer already.
-    is_known: bool
-
-
-# --- what the stages call ----------------------------------------------------------------------------------------
+from tokenopt_pipeline.domain.usage import TokenUsage
 
 
 class Tokenizer(Protocol):

@@ -17,7 +17,9 @@ from tokenopt_pipeline.adapters.postgres.server import ensure_vector
 from tokenopt_pipeline_tests.postgres_servers import embedded_home
 
 # Nothing that a developer has set may reach a test: no key, no database, no home.
-for _name in [n for n in os.environ if n.startswith(("TOKENOPT_", "ANTHROPIC_", "DAGSTER_", "PG")) and n != "TOKENOPT_SHARED"]:
+for _name in [
+    n for n in os.environ if n.startswith(("TOKENOPT_", "ANTHROPIC_", "DAGSTER_", "PG")) and n != "TOKENOPT_SHARED"
+]:
     del os.environ[_name]
 
 

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tokenopt_pipeline.cli.exits import BAD_INPUT, DONE, WITH_FAILURES, contract
+from tokenopt_pipeline.cli.exits import BAD_INPUT, DONE, WITH_FAILURES, ContractGroup, contract
 
 AS_JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout; progress goes to stderr."
 )
 
 
-def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def _run_options(command: Callable[..., Any], *, required: bool = True) -> Callable[..., Any]:
     options = (
-        click.argument("collection"),
-        click.option("--schema", required=True, metavar="REF", help="A schema file, or the name of a shipped schema."),
+        click.argument("collection", required=required),
+        click.option(
+            "--schema", required=required, metavar="REF", help="A schema file, or the name of a shipped schema."
+        ),
         click.option("--policy", metavar="FILE", help="A YAML file of policy settings (`tokenopt init` writes one)."),
         click.option(
-            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="One policy setting; may be repeated."
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="SECTION.KEY=VALUE",
+            help="One policy setting, such as packing.pack_size=25; may be repeated.",
         ),
         click.option("--model", metavar="PROVIDER/MODEL", help="Ask this model for everything."),
-        click.option("--mode", type=click.Choice(["sync", "async", "auto"]), default="auto", show_default=True),
+        click.option(
+            "--mode",
+            type=click.Choice(["sync", "async", "auto"]),
+            default="auto",
+            show_default=True,
+            help="How answers come; auto takes sync, since no provider offers batches in this version.",
+        ),
         click.option("--budget", metavar="USD", help="Stop before the run could cost more than this."),
         AS_JSON,
     )
@@ -40,11 +53,15 @@ def _console() -> Any:
     return Console(stderr=True)
 
 
+def _s(n: int) -> str:
+    return "" if n == 1 else "s"
+
+
 def _print_json(document: Any) -> None:
     click.echo(json.dumps(document, ensure_ascii=False, default=str))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=ContractGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="tokenopt_pipeline")
 def tokenopt() -> None:
     """LLM extraction over documents at the lowest cost that keeps every answer right.
@@ -64,7 +81,7 @@ def tokenopt() -> None:
     """
 
 
-@tokenopt.command()
+@tokenopt.command(short_help="Read files and folders into a collection.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--collection", required=True, help="The collection to add the documents to; made when it is new.")
 @AS_JSON
@@ -86,8 +103,9 @@ def ingest(paths: tuple[Path, ...], collection: str, as_json: bool) -> int:
         _print_json(result)
     else:
         click.echo(
-            f"{collection}: {result['files']} files, {result['blocks']:,} blocks; {documents['new']} new documents, "
-            f"{documents['known']} known under a new name, {documents['unchanged']} unchanged, {len(result['refused'])} refused"
+            f"{collection}: {result['files']:,} file{_s(result['files'])}, {result['blocks']:,} block{_s(result['blocks'])}; "
+            f"{documents['new']:,} new document{_s(documents['new'])}, {documents['known']:,} known under a new name, "
+            f"{documents['unchanged']:,} unchanged, {len(result['refused']):,} refused"
         )
     if not result["refused"]:
         return DONE
@@ -111,9 +129,9 @@ def plan(as_json: bool, **options: Any) -> int:
     return DONE
 
 
-@tokenopt.command()
-@_run_options
-@click.option("--resume", metavar="RUN", help="Go on with this run; the other options are then taken from it.")
+@tokenopt.command(short_help="Extract: one answer, skip or failure per block.")
+@partial(_run_options, required=False)
+@click.option("--resume", metavar="RUN", help="Go on with this run, under the schema and settings it was planned with.")
 @click.option(
     "--prepare",
     "only_prepare",
@@ -126,14 +144,14 @@ def run(as_json: bool, resume: str | None, only_prepare: bool, **options: Any) -
 
     The same command again goes on where an unfinished run stopped; after a finished one it asks only what is new.
     """
-    from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
     from tokenopt_pipeline.cli import running
     from tokenopt_pipeline.cli.workspace import Asked, open_workspace
 
+    _refuse_too_few_or_many(resume, options)
     console = _console()
     with open_workspace() as workspace:
         if resume is not None:
-            planned = PostgresRuns(workspace.connection).find(resume)
+            planned = running.find_run(workspace, resume, collection=options["collection"])
         else:
             planned = running.plan_or_find(workspace, Asked(**options), console=console)
         if only_prepare:
@@ -151,6 +169,19 @@ def run(as_json: bool, resume: str | None, only_prepare: bool, **options: Any) -
     else:
         _print_summary(summary)
     return running.outcome_code(summary)
+
+
+def _refuse_too_few_or_many(resume: str | None, options: dict[str, Any]) -> None:
+    if resume is None:
+        missing = next((name for name in ("collection", "schema") if options[name] is None), None)
+        if missing is not None:
+            wanted = "COLLECTION" if missing == "collection" else "--schema REF"
+            raise click.UsageError(f"{wanted} is missing: name a collection and a schema, or a run with --resume RUN.")
+        return
+    given = next((name for name in ("policy", "settings", "model", "budget") if options[name]), None)
+    if given is not None:
+        option = "--set" if given == "settings" else f"--{given}"
+        raise click.UsageError(f"{option} cannot be given with --resume: a run keeps the settings it was planned with.")
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -193,13 +224,16 @@ def status(run: str | None, as_json: bool) -> int:
     return DONE
 
 
-@tokenopt.command()
+@tokenopt.command(short_help="One block's whole story in a run.")
 @click.argument("block_uid")
-@click.option("--run", "run_id", required=True)
+@click.option("--run", "run_id", required=True, metavar="RUN", help="The run whose story of the block to tell.")
 @AS_JSON
 @contract
 def explain(block_uid: str, run_id: str, as_json: bool) -> int:
-    """One block's whole story: decision, pack, route, calls, tokens, dollars, output."""
+    """One block's whole story: decision, pack, route, calls, tokens, dollars, output.
+
+    `tokenopt export RUN --format csv` lists the blocks and their BLOCK_UID, <document id>:<index>.
+    """
     from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
     from tokenopt_pipeline.adapters.postgres.stories import PostgresStories
     from tokenopt_pipeline.cli.telling import story_lines
@@ -215,9 +249,16 @@ def explain(block_uid: str, run_id: str, as_json: bool) -> int:
     return DONE
 
 
-@tokenopt.command()
+@tokenopt.command(short_help="Every block of a run and what was extracted.")
 @click.argument("run_id", metavar="RUN")
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "parquet"]),
+    default="jsonl",
+    show_default=True,
+    help="Whole records, or flat ones with a column per property.",
+)
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write; standard output when not given."
 )
@@ -228,26 +269,32 @@ def explain(block_uid: str, run_id: str, as_json: bool) -> int:
     show_default=True,
     help="Model values too, or only what a person confirmed.",
 )
+@AS_JSON
 @contract
-def export(run_id: str, form: str, out: Path | None, everything: bool) -> int:
+def export(run_id: str, form: str, out: Path | None, everything: bool, as_json: bool) -> int:
     """Every block of RUN in document order: what it is, what became of it, and the values extracted from it."""
     from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
     from tokenopt_pipeline.adapters.postgres.stories import PostgresStories
     from tokenopt_pipeline.cli.telling import write_export
     from tokenopt_pipeline.cli.workspace import open_workspace
 
+    if as_json and out is None:
+        raise click.UsageError("--json says what was written, so the records need a file: name one with --out.")
     with open_workspace() as workspace:
         found = PostgresRuns(workspace.connection).find(run_id)
         records = PostgresStories(workspace.connection).export(found, confirmed_only=not everything)
         count = write_export(records, form=form, out=out, properties=list(found.schema.properties))
+    if as_json:
+        _print_json({"run": run_id, "format": form, "out": str(out), "blocks": count})
     click.echo(f"{count:,} blocks{'' if out is None else f' in {out}'}", err=True)
     return DONE
 
 
 @tokenopt.command()
 @click.argument("run_id", metavar="RUN")
+@AS_JSON
 @contract
-def cancel(run_id: str) -> int:
+def cancel(run_id: str, as_json: bool) -> int:
     """End RUN where it stands. Answers that were stored stay; nothing more is asked."""
     from tokenopt_pipeline.adapters.clock import SystemClock
     from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
@@ -255,17 +302,28 @@ def cancel(run_id: str) -> int:
 
     with open_workspace() as workspace:
         cancelled = PostgresRuns(workspace.connection).cancel(run_id, now=SystemClock().now())
-    click.echo(f"{run_id}: {'cancelled' if cancelled else 'it had ended before'}")
+    if as_json:
+        _print_json({"run": run_id, "cancelled": cancelled})
+    else:
+        click.echo(f"{run_id}: {'cancelled' if cancelled else 'it had ended before'}")
     return DONE
 
 
-@tokenopt.command()
+@tokenopt.command(short_help="Ingest the shipped collection and run over it.")
+@AS_JSON
 @contract
-def demo() -> int:
+def demo(as_json: bool) -> int:
     """Ingest the shipped collection and extract facts from it; asks nothing of you."""
-    from tokenopt_pipeline.cli.operating import run_demo
+    from tokenopt_pipeline.cli.operating import demo_hints, run_demo
+    from tokenopt_pipeline.cli.running import outcome_code
 
-    return run_demo(_console(), _print_summary)
+    summary = run_demo(_console())
+    if as_json:
+        _print_json(summary)
+    else:
+        _print_summary(summary)
+        click.echo("\n".join(demo_hints(summary["run"])))
+    return outcome_code(summary)
 
 
 def _add_operating_commands() -> None:

@@ -20,8 +20,11 @@ from tokenopt_pipeline.settings import Settings, read_settings
 _DEMO_COLLECTION, _DEMO_SCHEMA = "demo", "facts-and-entities"
 
 
-def run_demo(console: Any, print_summary: Callable[[dict[str, Any]], None]) -> int:
-    """Ingests the shipped collection and runs one shipped schema over it."""
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout.")
+
+
+def run_demo(console: Any) -> dict[str, Any]:
+    """Ingests the shipped collection and runs one shipped schema over it; the run's summary."""
     from tokenopt_pipeline.cli import running
     from tokenopt_pipeline.cli.ingesting import ingest_paths
     from tokenopt_pipeline.cli.workspace import Asked, open_workspace
@@ -44,45 +47,53 @@ def run_demo(console: Any, print_summary: Callable[[dict[str, Any]], None]) -> i
             model=None,
         )
         planned = running.plan_or_find(workspace, asked, console=console)
-        summary = running.execute(workspace, planned, console=console)
-    print_summary(summary)
-    click.echo(
-        f"next        tokenopt export {summary['run']} --format csv · tokenopt explain BLOCK_UID --run {summary['run']}"
-    )
-    click.echo(
-        "ui          tokenopt up   (or: make up) opens the Dagster UI on http://127.0.0.1:3333; tokenopt down stops everything"
-    )
-    return running.outcome_code(summary)
+        return running.execute(workspace, planned, console=console)
 
 
-@click.command()
+def demo_hints(run_id: str) -> list[str]:
+    """What to look at after the demo."""
+    return [
+        f"next        tokenopt export {run_id} --format csv · tokenopt explain BLOCK_UID --run {run_id}",
+        "ui          tokenopt up   (or: make up) opens the Dagster UI on http://127.0.0.1:3333; tokenopt down stops everything",
+    ]
+
+
+@click.command(short_help="Start the Dagster UI and all it needs, on loopback.")
 @click.option("--port", default=3333, show_default=True, help="The UI's port on 127.0.0.1; 0 takes a free one.")
 @click.option("--read-only", is_flag=True, help="A UI that can look and not change.")
+@_AS_JSON
 @contract
-def up(port: int, read_only: bool) -> int:
+def up(port: int, read_only: bool, as_json: bool) -> int:
     """Start the Dagster code server, the guarded UI and the daemon, on loopback. Again: restarts only what died."""
     from tokenopt_pipeline.cli.stack import start_stack
 
     status = start_stack(
         read_settings(), port=port, read_only=read_only, report=lambda line: click.echo(line, err=True)
     )
-    click.echo(f"the UI is at {status.url}   (tokenopt down stops it)")
+    if as_json:
+        click.echo(json.dumps({"url": status.url, "read_only": status.read_only, "started": list(status.started)}))
+    else:
+        click.echo(f"the UI is at {status.url}   (tokenopt down stops it)")
     return DONE
 
 
-@click.command()
+@click.command(short_help="Stop everything that was started; data stays.")
+@_AS_JSON
 @contract
-def down() -> int:
+def down(as_json: bool) -> int:
     """Stop what `up`, `run` and `demo` started: UI, daemon, code server, sandbox, embedded Postgres. Data stays."""
     from tokenopt_pipeline.cli.stack import stop_stack
 
     stopped = stop_stack(read_settings())
-    click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    if as_json:
+        click.echo(json.dumps({"stopped": stopped}))
+    else:
+        click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
     return DONE
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout.")
+@click.command(short_help="Say what is configured and what is missing.")
+@_AS_JSON
 @contract
 def doctor(as_json: bool) -> int:
     """Say what is configured, reachable and priced, and what is missing."""
@@ -132,14 +143,16 @@ def _diagnose(settings: Settings) -> dict[str, dict[str, Any]]:
     return findings
 
 
-@click.command()
+@click.command(short_help="Write a policy file and the shipped schemas.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
+@_AS_JSON
 @contract
-def init(folder: Path) -> int:
+def init(folder: Path, as_json: bool) -> int:
     """Write a policy file with every setting explained, and the shipped schemas, into FOLDER. Overwrites nothing."""
     from tokenopt_pipeline.adapters.files import shipped_schemas
     from tokenopt_pipeline.domain.policy import defaults_document
 
+    told: dict[str, list[str]] = {"written": [], "kept": []}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in {
@@ -147,24 +160,29 @@ def init(folder: Path) -> int:
             **{f"{n}.json": t for n, t in shipped_schemas().items()},
         }.items():
             path = folder / name
-            if path.exists():
-                click.echo(f"kept     {path}")
-            else:
+            word = "kept" if path.exists() else "written"
+            if word == "written":
                 path.write_text(text, "utf-8")
-                click.echo(f"written  {path}")
+            told[word].append(str(path))
+            if not as_json:
+                click.echo(f"{word:<8} {path}")
     except OSError as problem:
-        raise InvalidInput(f"{folder} cannot be written: {problem.strerror}") from problem
+        raise InvalidInput(f"{problem.filename or folder} cannot be written: {problem.strerror}") from problem
+    if as_json:
+        click.echo(json.dumps(told))
     return DONE
 
 
 @click.command()
+@_AS_JSON
 @contract
-def migrate() -> int:
+def migrate(as_json: bool) -> int:
     """Bring the database to this version's schema. Every other command does so too."""
     from tokenopt_pipeline.adapters.postgres.server import redacted
     from tokenopt_pipeline.assembly import open_database
 
-    click.echo(f"up to date: {redacted(open_database(read_settings()))}")
+    database = redacted(open_database(read_settings()))
+    click.echo(json.dumps({"database": database}) if as_json else f"up to date: {database}")
     return DONE
 
 

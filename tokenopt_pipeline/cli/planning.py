@@ -71,7 +71,7 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
     skipped = ", ".join(f"{rule} {n:,}" for rule, n in p["skipped_by_rule"].items())
     return [
         f"plan        {p['schema']} over {p['collection']}, mode {p['mode']}; nothing was spent",
-        f"blocks      {p['blocks']:,} in {p['shards']} shards: ask {outcomes['outstanding']:,}, reuse {outcomes['reused']:,}, "
+        f"blocks      {p['blocks']:,} in {p['shards']} shard{'s' if p['shards'] != 1 else ''}: ask {outcomes['outstanding']:,}, reuse {outcomes['reused']:,}, "
         f"skip {outcomes['skipped']:,}{f' ({skipped})' if skipped else ''}",
         f"calls       {p['calls']:,}",
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,14 +17,15 @@ from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.postgres.connection import connect
+from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
-from tokenopt_pipeline.cli.exits import DONE, WITH_FAILURES
+from tokenopt_pipeline.cli.exits import DONE, STOPPED, WITH_FAILURES
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, audit_policy_file, build_request
-from tokenopt_pipeline.domain.runs import shard_key
-from tokenopt_pipeline.ports import Run
+from tokenopt_pipeline.domain.errors import InvalidInput, ShardBusy, StoreUnavailable, TokenOptError
+from tokenopt_pipeline.domain.runs import Run, Shard, shard_key
 from tokenopt_pipeline.stages.plan import plan_run
 
 
@@ -58,6 +60,8 @@ def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run
         console.print(
             f"resuming {run.run_id}, which has the same inputs and is unfinished", markup=False, highlight=False
         )
+    else:
+        console.print(f"run      {run.run_id}", markup=False, highlight=False)
     return run
 
 
@@ -69,14 +73,15 @@ def execute(workspace: Workspace, run: Run, *, console: Console) -> dict[str, An
     from tokenopt_pipeline.defs.reaper import reap
 
     summaries = summaries_on(workspace)
-    unfinished = summaries.unfinished_shards(run) if run.state == "open" else []
+    # A process killed in its last moment may leave a run open whose blocks have all ended: its last shard closes it.
+    unfinished = (summaries.unfinished_shards(run) or [run.n_shards - 1]) if run.state == "open" else []
     result = LaunchResult(dagster_runs=(), checks={})
     if unfinished:
         with open_instance(workspace.settings, workspace.url) as instance:
             reap(instance)
             declare_shards(instance, [shard_key(run.run_id, n) for n in range(run.n_shards)])
             keys = [shard_key(run.run_id, n) for n in range(unfinished[0], unfinished[-1] + 1)]
-            with _progress(workspace, run, console):
+            with _told(workspace, run, unfinished), _without_dagster_words(), _progress(workspace, run, console):
                 result = materialize_shards(defs.resolve_job_def("extraction"), instance, keys)
     summary = summaries.summary(run)
     summary["checks"] = {name: {"passed": p, "evaluated": n} for name, (p, n) in result.checks.items()}
@@ -94,8 +99,20 @@ def prepare(workspace: Workspace, run: Run) -> list[str]:
     return keys
 
 
+def find_run(workspace: Workspace, run_id: str, *, collection: str | None) -> Run:
+    """The run to go on with. Raises NotFound, or InvalidInput when it is over another collection or was cancelled."""
+    run = PostgresRuns(workspace.connection).find(run_id)
+    if collection not in (None, run.collection):
+        raise InvalidInput(f"run {run_id} is over collection {run.collection!r}, not {collection!r}")
+    if run.state == "cancelled":
+        raise InvalidInput(f"run {run_id} was cancelled; the same command without --resume starts another")
+    return run
+
+
 def outcome_code(summary: dict[str, Any]) -> int:
-    """0, or 1 when a block failed, a check failed or exactly-one is violated."""
+    """0, or 1 when a block failed, a check failed or exactly-one is violated, or 3 when the run was cancelled."""
+    if summary["state"] == "cancelled":
+        return STOPPED
     failed_checks = any(c["passed"] < c["evaluated"] for c in summary.get("checks", {}).values())
     if summary["outcomes"]["failed"] or summary["violations"] or failed_checks:
         return WITH_FAILURES
@@ -122,6 +139,56 @@ def _new_run_id() -> str:
 
 
 @contextmanager
+def _told(workspace: Workspace, run: Run, shard_nos: Sequence[int]) -> Iterator[None]:
+    """What stops a run, in the words of whoever started it. Answers stored until then end their blocks at once."""
+    try:
+        yield
+    except ShardBusy as problem:
+        raise ShardBusy(
+            f"run {run.run_id} is being worked on by another process; `tokenopt status {run.run_id}` shows how far it is"
+        ) from problem
+    except StoreUnavailable as problem:
+        raise _without_database(run, problem) from problem
+    except (TokenOptError, KeyboardInterrupt):
+        # A run with other settings, say a larger budget, can then reuse them: they are paid for.
+        with suppress(StoreUnavailable):
+            for shard_no in shard_nos:
+                PostgresOverlays(workspace.connection).reconcile(Shard(run_no=run.run_no, shard_no=shard_no))
+        raise
+    except Exception as problem:
+        # Dagster keeps its own records in the same database, and meets its end in many ways.
+        try:
+            with connect(workspace.url):
+                pass
+        except StoreUnavailable as gone:
+            raise _without_database(run, gone) from problem
+        raise
+
+
+def _without_database(run: Run, problem: StoreUnavailable) -> StoreUnavailable:
+    return StoreUnavailable(f"{problem}; once the database answers, the same command goes on with run {run.run_id}")
+
+
+class _WithoutDagsterWords:
+    """A stream without what Dagster writes past its own logging when its storage has gone; the error itself follows."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith("Exception while writing logger call") else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _without_dagster_words() -> Iterator[None]:
+    with redirect_stderr(cast(TextIO, _WithoutDagsterWords(sys.stderr))):
+        yield
+
+
+@contextmanager
 def _progress(workspace: Workspace, run: Run, console: Console) -> Iterator[None]:
     """Blocks, calls and dollars while a run goes on, read from the tables that hold them."""
     stop = threading.Event()
@@ -138,6 +205,8 @@ def _show_progress(url: str, run: Run, console: Console, stop: threading.Event) 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
     every_s = 0.5 if console.is_terminal else 10.0
     with (
+        # When the database goes away the run itself says so.
+        suppress(StoreUnavailable),
         connect(url, application="tokenopt progress") as connection,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):

@@ -76,6 +76,8 @@ def write_export(records: Iterable[dict[str, Any]], *, form: str, out: Path | No
         if out is not None and target is not None:
             # Whoever reads the file sees the old one or the whole new one.
             target.replace(out)
+    except BrokenPipeError:
+        raise
     except OSError as problem:
         raise InvalidInput(f"{out or 'standard output'} cannot be written: {problem.strerror}") from problem
     return count

@@ -10,7 +10,7 @@ from dagster._utils.interrupts import raise_interrupts_as
 from tokenopt_pipeline.defs.partitions import shards
 from tokenopt_pipeline.defs.resources import StraightLine
 from tokenopt_pipeline.domain.errors import InvalidInput
-from tokenopt_pipeline.ports import Run, Shard
+from tokenopt_pipeline.domain.runs import Run, Shard
 
 # Metadata per partition costs Dagster a query per partition and call; beyond this many, only totals are attached.
 _MOST_PARTITIONS_WITH_METADATA = 100

@@ -15,7 +15,7 @@ from tokenopt_pipeline.defs.assets import reconciled_overlays
 from tokenopt_pipeline.defs.partitions import shards
 from tokenopt_pipeline.defs.resources import StraightLine
 from tokenopt_pipeline.domain.errors import NotFound
-from tokenopt_pipeline.ports import Run, Shard
+from tokenopt_pipeline.domain.runs import Run, Shard
 
 Look = Callable[[PostgresFindings, Run, Shard], CheckFinding]
 

@@ -6,11 +6,9 @@ import dagster as dg
 
 from tokenopt_pipeline.defs.assets import LINE
 from tokenopt_pipeline.defs.checks import CHECKS
-from tokenopt_pipeline.defs.partitions import shards
 
 extraction = dg.define_asset_job(
     "extraction",
     selection=dg.AssetSelection.assets(*LINE) | dg.AssetSelection.checks(*CHECKS),
-    partitions_def=shards,
     description="Blocks to reconciled overlays for any range of shards, with every check.",
 )

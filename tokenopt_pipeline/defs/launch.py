@@ -63,7 +63,9 @@ def materialize_shards(job: dg.JobDefinition, instance: dg.DagsterInstance, keys
             checks[evaluation.check_name] = (passed + evaluation.passed, evaluated + 1)
         if not result.success:
             failures = [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
-            raise _error_behind(failures[0] if failures else None)
+            # A database or a provider that is missing fails the run before its first step.
+            failures += [e.job_failure_data.error for e in result.all_events if e.is_job_failure]
+            raise _error_behind(next((f for f in failures if f is not None), None))
     return LaunchResult(dagster_runs=tuple(runs), checks=checks)
 
 

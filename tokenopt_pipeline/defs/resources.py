@@ -12,7 +12,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.assembly import Backend, line_on, open_backend, open_database
 from tokenopt_pipeline.domain.errors import InvalidInput
-from tokenopt_pipeline.ports import Run, Shard
+from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.settings import read_settings
 from tokenopt_pipeline.stages.line import Line
 

@@ -70,6 +70,18 @@ class ReadDocument:
     title: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOutcome:
+    """What ingesting one document changed."""
+
+    document_id: str
+    n_blocks: int
+    #: The bytes were not in the database before.
+    is_new_document: bool
+    #: The collection's entry under this name is new or points to other bytes than before.
+    changed_collection: bool
+
+
 def document_id(source_type: SourceType, reader_version: int, content: bytes) -> str:
     """The document's identity: 64 hex digits over its format, the reader's version and its bytes."""
     digest = hashlib.sha256(f"{source_type}\n{reader_version}\n".encode())

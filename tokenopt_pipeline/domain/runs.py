@@ -29,6 +29,33 @@ class RunKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as it was planned; nothing of it changes but its state."""
+
+    run_no: int
+    run_id: str
+    collection: str
+    schema: ExtractionSchema
+    #: Our tokenizer's count of the schema's system prompt.
+    prompt_tokens: int
+    policy: Policy
+    policy_hash: str
+    mode: str
+    kind: RunKind
+    state: str
+    n_blocks: int
+    n_shards: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A shard of a run."""
+
+    run_no: int
+    shard_no: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardSpan:
     """A shard's part of a run: blocks `first` (inclusive) to `end` (exclusive), counted from 0 in document order."""
 

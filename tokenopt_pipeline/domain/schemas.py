@@ -21,6 +21,13 @@ DEFAULT_PER_BLOCK = "Fill the fields of the schema for each block."
 _OWN_REFERENCES = ("#/$defs/", "#/definitions/")
 # Names of members an extraction schema file may have beside JSON Schema's own keywords.
 _OWN_MEMBERS = frozenset({"ref", "prompt_config", "applies_to", "retrieval", "references", "prefilter"})
+# What JSON Schema (2020-12 and draft 7) says at the top of a document. Anything else is taken for a slip of the pen.
+_KEYWORDS = frozenset(
+    "$schema $id $comment $defs $vocabulary $anchor $ref $dynamicRef $dynamicAnchor definitions title description default "
+    "examples deprecated readOnly writeOnly type enum const properties required additionalProperties patternProperties "
+    "propertyNames minProperties maxProperties unevaluatedProperties dependentRequired dependentSchemas dependencies allOf "
+    "anyOf oneOf not if then else propertyOrdering".split()
+)
 _PROMPT_MEMBERS = frozenset(
     {"system_instructions", "per_block_prompt", "model", "temperature", "max_tokens_per_block", "max_batch_size"}
 )
@@ -114,6 +121,10 @@ def parse_schema(document: object, *, name: str) -> ExtractionSchema:
     # Escaped backslashes go first: they are text, and so is what follows them.
     if "\\u0000" in text.replace("\\\\", ""):
         raise SchemaInvalid(f"schema {name}: it holds the character NUL, which cannot be stored")
+    if unknown := sorted(k for k in document if k not in _OWN_MEMBERS | _KEYWORDS and not k.startswith("x-")):
+        raise SchemaInvalid(
+            f"schema {name}: unknown member {unknown[0]!r}; beside JSON Schema's own there are {', '.join(sorted(_OWN_MEMBERS))}"
+        )
     properties = document.get("properties")
     if document.get("type", "object") != "object":
         raise SchemaInvalid(f"schema {name}: type must be object, found {document['type']!r}")

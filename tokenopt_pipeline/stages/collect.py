@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import (
     BudgetExceeded,
     ContextWindowExceeded,
@@ -18,21 +19,11 @@ from tokenopt_pipeline.domain.errors import (
     TransientError,
 )
 from tokenopt_pipeline.domain.outputs import Finding
+from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.retries import backoff_s
-from tokenopt_pipeline.ports import (
-    AnsweredCall,
-    AnswerValidators,
-    CallStore,
-    Clock,
-    Models,
-    OpenPack,
-    PackStore,
-    Prices,
-    Provider,
-    Run,
-    Shard,
-)
+from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices, Provider
 from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request
 
 # A cache entry lives five or sixty minutes from its last use; a prefix unused for most of that needs a leader again.
@@ -161,6 +152,7 @@ class Collector:
             self._postpone(work, flight, problem)
             return
         except (ContextWindowExceeded, RequestRejected) as problem:
+            work.silence[str(call.request.model.ref)] = 0
             too_large = isinstance(problem, ContextWindowExceeded)
             self._store(
                 work,
@@ -183,6 +175,7 @@ class Collector:
             )
             raise
         self._answers += 1
+        work.silence[str(call.request.model.ref)] = 0
         if call.request.cache_ttl is not None:
             self._warm[str(call.request.model.ref)] = self.clock.monotonic_s()
         self._store(
@@ -207,16 +200,19 @@ class Collector:
     def _postpone(self, work: _ShardWork, flight: _InFlight, problem: TransientError) -> None:
         pack = flight.call.pack
         self.calls.fail(flight.call_no, error_class=type(problem).__name__, message=str(problem), now=self.clock.now())
+        model = str(pack.route.model)
         work.tries[pack.pack_no] += 1
-        tries = work.tries[pack.pack_no]
+        work.silence[model] += 1
+        # When all that fit side by side have failed, it is not the pack: the others would only knock as often again.
+        rounds = work.silence[model] // self.run.policy.calls.concurrency
+        tries = max(work.tries[pack.pack_no], rounds)
         if tries >= self.run.policy.retries.transient_tries:
             raise problem
         asked = getattr(problem, "retry_after_s", None)
         until = self.clock.monotonic_s() + backoff_s(self.run.policy.retries, tries=tries, retry_after_s=asked)
         work.not_before[pack.pack_no] = until
-        if isinstance(problem, RateLimited):
-            # The limit is the model's, so everybody waits.
-            model = str(pack.route.model)
+        if isinstance(problem, RateLimited) or rounds:
+            # The limit, or the silence, is the model's, so everybody waits.
             self._paused[model] = max(self._paused.get(model, 0.0), until)
         work.queue.append(pack)
 
@@ -244,5 +240,7 @@ class _ShardWork:
     in_flight: dict[Future[ModelResponse], _InFlight] = field(default_factory=dict)
     #: Pack -> tries without an answer, in this process.
     tries: Counter[int] = field(default_factory=Counter)
+    #: Model -> tries since its last answer, all in vain.
+    silence: Counter[str] = field(default_factory=Counter)
     #: Pack -> not to be asked again before (monotonic seconds).
     not_before: dict[int, float] = field(default_factory=dict)

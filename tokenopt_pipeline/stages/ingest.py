@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tokenopt_pipeline.domain.documents import document_id
+from tokenopt_pipeline.domain.documents import IngestOutcome, document_id
 from tokenopt_pipeline.domain.prompts import as_sent
-from tokenopt_pipeline.ports import CollectionStore, IngestOutcome, Readers, Tokenizer
+from tokenopt_pipeline.ports import CollectionStore, Readers, Tokenizer
 
 
 def ingest_source(

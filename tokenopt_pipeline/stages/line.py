@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import (
     AnswerValidators,
     CallStore,
@@ -14,9 +15,7 @@ from tokenopt_pipeline.ports import (
     PackStore,
     Prices,
     Provider,
-    Run,
     RunStore,
-    Shard,
     ShardStore,
 )
 from tokenopt_pipeline.stages.collect import Collector

@@ -11,10 +11,10 @@ from tokenopt_pipeline.domain.fingerprints import canonical_json
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
 from tokenopt_pipeline.domain.prompts import output_schema, system_prompt
 from tokenopt_pipeline.domain.routing import models_in_use
-from tokenopt_pipeline.domain.runs import RunKind, answer_recipe, inputs_digest, shard_spans
+from tokenopt_pipeline.domain.runs import Run, RunKind, answer_recipe, inputs_digest, shard_spans
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.usage import TokenUsage
-from tokenopt_pipeline.ports import AnswerValidators, CollectionStore, Models, Prices, Run, RunStore, Tokenizer
+from tokenopt_pipeline.ports import AnswerValidators, CollectionStore, Models, Prices, RunStore, Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,11 @@ from datetime import datetime
 
 from tokenopt_pipeline.domain.caching import plan_cache
 from tokenopt_pipeline.domain.packing import pack_limits, plan_packs
+from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
 from tokenopt_pipeline.domain.routing import Route, choose_route
-from tokenopt_pipeline.ports import KeptBlock, Models, NewPack, PackStore, Run, Shard, ShardStore
+from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.ports import Models, PackStore, ShardStore
 
 
 def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:

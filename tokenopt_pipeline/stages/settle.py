@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer, failed_answer
 from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS, PackableBlock, pack_limits, plan_packs
+from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
 from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, output_schema, system_prompt, user_prompt
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
+from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
-from tokenopt_pipeline.ports import AnsweredCall, NewPack, OpenPack, PackMember, Prices, Run
+from tokenopt_pipeline.ports import Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,13 +55,17 @@ _MATRIX = {
     "a schema that is a list": _run(schema="list.json", words=("list.json", "object is needed, found list")),
     "a schema of a wrong type": _run(schema="type.json", words=("type", "strnig")),
     "a schema without properties": _run(schema="bare.json", words=("properties",)),
-    "a schema with an unknown member": _run(schema="member.json", words=("retreival",)),
+    "a schema with an unknown member": _run(schema="member.json", words=("prompt_config.sytem", "system")),
     "an unknown shipped schema": _run(schema="no-such", words=("no-such", SCHEMA)),
     "a policy that is missing": _run("--policy", "nowhere.yaml", words=("nowhere.yaml", "no such file")),
     "a policy that is not YAML": _run("--policy", "not.yaml", words=("not.yaml", "not YAML")),
-    "a policy with an unknown section": _run("--policy", "section.yaml", words=("section.yaml", "'pakcing'", "packing")),
+    "a policy with an unknown section": _run(
+        "--policy", "section.yaml", words=("section.yaml", "'pakcing'", "packing")
+    ),
     "a policy with an unknown key": _run("--policy", "key.yaml", words=("packing.size", "pack_size")),
-    "a policy value of a wrong type": _run("--policy", "type.yaml", words=("packing.pack_size = 'ten'", "whole number")),
+    "a policy value of a wrong type": _run(
+        "--policy", "type.yaml", words=("packing.pack_size = 'ten'", "whole number")
+    ),
     "a policy value out of bounds": _run("--policy", "bounds.yaml", words=("retries.max_attempts = 99", "1 to 10")),
     "a pack size of 0": _set("packing.pack_size=0", "packing.pack_size = 0", "1 to 100"),
     "a pack size of 10000": _set("packing.pack_size=10000", "packing.pack_size = 10000", "1 to 100"),
@@ -79,7 +83,9 @@ _MATRIX = {
     "async mode": _run("--mode", "async", words=("async", "--mode sync")),
     "async mode of a plan": Wrong(command=("plan", "demo", "--schema", SCHEMA, "--mode", "async"), words=("async",)),
     "no schema": Wrong(command=("run", "demo"), words=("--schema", "--resume")),
-    "a setting for a resumed run": Wrong(command=("run", "--resume", "r0", "--budget", "1"), words=("--budget", "--resume")),
+    "a setting for a resumed run": Wrong(
+        command=("run", "--resume", "r0", "--budget", "1"), words=("--budget", "--resume")
+    ),
     "an unknown option": Wrong(command=("run", "demo", "--shcema", SCHEMA), words=("--shcema", "tokenopt run --help")),
     "an unknown command": Wrong(command=("rnu",), words=("rnu", "tokenopt --help")),
     "an unreadable database url": Wrong(command=("status",), words=("database URL cannot be read",)),
@@ -97,7 +103,7 @@ def _write_files(folder: Path) -> None:
         "list.json": "[]",
         "type.json": json.dumps({**schema, "properties": {"a": {"type": "strnig"}}}),
         "bare.json": json.dumps({"type": "object"}),
-        "member.json": json.dumps({**schema, "retreival": "none"}),
+        "member.json": json.dumps({**schema, "prompt_config": {"sytem": "Look."}}),
         "not.yaml": "packing: [",
         "section.yaml": "pakcing: {pack_size: 3}",
         "key.yaml": "packing: {size: 3}",
@@ -197,21 +203,28 @@ def test_answers_paid_under_a_small_budget_are_not_asked_again_under_a_larger_on
     module_terminal: Terminal, sandbox: Sandbox
 ) -> None:
     alone = ("--set", "packing.pack_size=3", "--set", "calls.concurrency=1")
+    before = sandbox.control.stats()["blocks"]
     module_terminal.tok("run", "demo", "--schema", SCHEMA, *alone, "--budget", "0.09", code=3)
-    stopped_after = sandbox.control.stats()["blocks"]
-    ended = module_terminal.tok("run", "demo", "--schema", SCHEMA, *alone, "--budget", "50", "--json")
     url = module_terminal.environment["TOKENOPT_DATABASE_URL"]
-    answers = scalar(url, "select count(*) from model_output where finding = 'valid'")
-    assert stopped_after
-    assert answers == sandbox.control.stats()["blocks"] == scalar(url, "select count(distinct block_no) from model_output")
-    assert ended.json()["outcomes"]["outstanding"] == 0
+    stopped = scalar(url, "select run_id from run order by run_no desc limit 1")
+    first = module_terminal.tok("status", stopped, "--json").json()["outcomes"]
+    second = module_terminal.tok("run", "demo", "--schema", SCHEMA, *alone, "--budget", "50", "--json").json()[
+        "outcomes"
+    ]
+    assert 0 < first["ai_complete"] <= second["reused"]
+    assert first["outstanding"] > second["outstanding"] == 0
+    asked = int(str(sandbox.control.stats()["blocks"])) - int(str(before))
+    assert asked == first["ai_complete"] + second["ai_complete"]
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False).returncode
+    ):
         pytest.skip("a full disk needs root and the right to mount a tmpfs")
     folder.chmod(0o711)
     try:

@@ -301,3 +301,13 @@ def test_a_reference_into_the_definitions_is_kept() -> None:
 
 def test_retrieval_and_references_are_said_to_have_no_effect_yet() -> None:
     assert "no effect" in parse_schema({"properties": {"a": {}}, "retrieval": "critical"}, name="s").notes[0]
+
+
+@pytest.mark.parametrize("member", ["retreival", "prompt", "propertys"])
+def test_a_member_that_nobody_knows_is_refused_rather_than_ignored(member: str) -> None:
+    with pytest.raises(SchemaInvalid, match=f"unknown member '{member}'"):
+        parse_schema({"properties": {"a": {}}, member: 1}, name="s")
+
+
+def test_members_for_others_may_be_marked_as_such() -> None:
+    assert parse_schema({"properties": {"a": {}}, "x-team": "legal"}, name="s").ref == "s"

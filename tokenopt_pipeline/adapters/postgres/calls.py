@@ -10,9 +10,10 @@ from typing import Any
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, store_errors
 from tokenopt_pipeline.adapters.postgres.packs import insert_packs
 from tokenopt_pipeline.adapters.postgres.texts import storable, storable_or_none
+from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import BudgetExceeded, RunCancelled, StoreUnavailable
 from tokenopt_pipeline.domain.outputs import Finding
-from tokenopt_pipeline.ports import AnsweredCall, OpenPack
+from tokenopt_pipeline.domain.packs import OpenPack
 
 
 class PostgresCalls:

@@ -11,11 +11,10 @@ from psycopg.types.json import Jsonb
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
 from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.adapters.postgres.texts import storable, storable_or_none
-from tokenopt_pipeline.domain.documents import ReadDocument
+from tokenopt_pipeline.domain.documents import IngestOutcome, ReadDocument
 from tokenopt_pipeline.domain.errors import NotFound
 from tokenopt_pipeline.domain.fingerprints import digest_text
 from tokenopt_pipeline.domain.prefilter import count_words
-from tokenopt_pipeline.ports import IngestOutcome
 
 _BLOCK_TYPES = ["int8", "int4", "text", "bool", "int4", "int4", "uuid", "jsonb", "text"]
 

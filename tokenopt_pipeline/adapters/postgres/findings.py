@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows
-from tokenopt_pipeline.ports import Run, Shard
+from tokenopt_pipeline.domain.runs import Run, Shard
 
 _MOST_OFFENDERS = 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, rows, store_errors
-from tokenopt_pipeline.ports import Shard
+from tokenopt_pipeline.domain.runs import Shard
 
 # Own answers first: reuse looks at what they became.
 _STEPS = ("complete_overlays", "fail_overlays", "reuse_overlays", "fail_reused_overlays")

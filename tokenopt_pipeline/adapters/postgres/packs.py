@@ -14,8 +14,9 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, change, r
 from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.packing import PackableBlock
+from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember
 from tokenopt_pipeline.domain.routing import Route, parse_model_ref
-from tokenopt_pipeline.ports import KeptBlock, NewPack, OpenPack, PackMember, Shard
+from tokenopt_pipeline.domain.runs import Shard
 
 _WRITE_AT_ONCE = 1_000
 

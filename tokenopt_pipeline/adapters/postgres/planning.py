@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from tokenopt_pipeline.adapters.postgres.connection import Connection, store_errors
 from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.packs import PlannableBlock
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, BlockFacts
-from tokenopt_pipeline.ports import PlannableBlock
 
 
 class PostgresPlanning:

@@ -12,10 +12,9 @@ from psycopg.types.json import Json, Jsonb
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound
 from tokenopt_pipeline.domain.policy import Policy, resolve, snapshot
-from tokenopt_pipeline.domain.runs import RunKind, ShardSpan
+from tokenopt_pipeline.domain.runs import Run, RunKind, ShardSpan
 from tokenopt_pipeline.domain.runs import inputs_digest as digest_of_inputs
 from tokenopt_pipeline.domain.schemas import ExtractionSchema, parse_schema
-from tokenopt_pipeline.ports import Run
 
 
 class PostgresRuns:

@@ -12,7 +12,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, change, r
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import NotFound, ShardBusy
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision
-from tokenopt_pipeline.ports import Shard
+from tokenopt_pipeline.domain.runs import Shard
 
 
 class PostgresShards:

@@ -9,7 +9,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows
 from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.domain.documents import block_uid
 from tokenopt_pipeline.domain.errors import NotFound
-from tokenopt_pipeline.ports import Run
+from tokenopt_pipeline.domain.runs import Run
 
 
 class PostgresStories:

@@ -8,8 +8,9 @@ from typing import Any
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows
 from tokenopt_pipeline.domain.routing import default_model
+from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import naive_usage
-from tokenopt_pipeline.ports import Models, Prices, Run
+from tokenopt_pipeline.ports import Models, Prices
 
 
 class PostgresSummaries:

@@ -58,8 +58,16 @@ def refused(rig: Rig, statement: str) -> psycopg.errors.Diagnostic:
             "overlay_pkey",
             id="another place for a block",
         ),
-        pytest.param(f"update overlay set ordinal = 0 where block_no = {PENDING}", "one_block_per_ordinal", id="one ordinal twice"),
-        pytest.param(f"update overlay set shard_no = 7 where block_no = {PENDING}", "an_overlay_belongs_to_a_shard", id="no such shard"),
+        pytest.param(
+            f"update overlay set ordinal = 0 where block_no = {PENDING}",
+            "one_block_per_ordinal",
+            id="one ordinal twice",
+        ),
+        pytest.param(
+            f"update overlay set shard_no = 7 where block_no = {PENDING}",
+            "an_overlay_belongs_to_a_shard",
+            id="no such shard",
+        ),
         pytest.param(
             f"update overlay set status = 'lost' where block_no = {PENDING}", None, id="a status nobody knows"
         ),
@@ -141,9 +149,13 @@ def refused(rig: Rig, statement: str) -> psycopg.errors.Diagnostic:
             id="one try twice",
         ),
         pytest.param(
-            "update call set error_class = 'RateLimited'", "a_failed_call_has_an_error", id="an answered call with an error"
+            "update call set error_class = 'RateLimited'",
+            "a_failed_call_has_an_error",
+            id="an answered call with an error",
         ),
-        pytest.param("update call set ended_at = null", "an_ended_call_has_an_end", id="an answered call without an end"),
+        pytest.param(
+            "update call set ended_at = null", "an_ended_call_has_an_end", id="an answered call without an end"
+        ),
         pytest.param(
             "insert into run (run_id, collection_no, schema_hash, policy, policy_hash, policy_sources, inputs_digest,"
             " answer_recipe, mode, kind, n_blocks, n_shards, created_at) select 'other', collection_no, schema_hash, policy,"

@@ -6,7 +6,7 @@ import pytest
 
 from tokenopt_pipeline.adapters.postgres.findings import CheckFinding, PostgresFindings
 from tokenopt_pipeline.domain.documents import BlockType
-from tokenopt_pipeline.ports import Run, Shard
+from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline_tests.stages import scripted_provider as answers
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
 
@@ -58,7 +58,10 @@ BREACHES = [
     ("skips", "update skip_decision set evidence = '' where verdict = 'skip'"),
     ("skips", "update skip_decision set rule_id = 'another' where verdict = 'skip'"),
     ("skips", "update skip_decision set verdict = 'keep' where verdict = 'skip'"),
-    ("skips", "update skip_decision set verdict = 'skip', evidence = 'e' where block_no = (select max(block_no) from block)"),
+    (
+        "skips",
+        "update skip_decision set verdict = 'skip', canonical_run_no = null, canonical_block_no = null where block_no = (select max(block_no) from block)",
+    ),
     ("ledger", f"delete from ledger where call_no = {LAST_CALL}"),
     ("ledger", f"delete from response where call_no = {LAST_CALL}"),
     ("ledger", f"update call set state = 'failed', error_class = 'X' where call_no = {LAST_CALL}"),
@@ -85,7 +88,9 @@ def test_offending_blocks_are_named_up_to_ten(sound: tuple[Rig, Run, Shard]) -> 
     document = rig.one("select document_id from document")
     with rig.connection.transaction(force_rollback=True):
         rig.connection.execute("set local session_replication_role = replica")
-        rig.connection.execute("update overlay set status = 'pending', staged = null, call_no = null where ordinal in (1, 4)")
+        rig.connection.execute(
+            "update overlay set status = 'pending', staged = null, call_no = null where ordinal in (1, 4)"
+        )
         found = look(rig, run, shard)["one outcome"]
     assert found.offenders == (f"{document}:1", f"{document}:4")
 

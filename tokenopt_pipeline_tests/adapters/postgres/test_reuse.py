@@ -10,8 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import RequestRejected
-from tokenopt_pipeline.domain.runs import RunKind
-from tokenopt_pipeline.ports import Run
+from tokenopt_pipeline.domain.runs import Run, RunKind
 from tokenopt_pipeline_tests.factories import a_schema_document
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import on_text, values_for
@@ -31,8 +30,11 @@ def test_repeated_blocks_of_a_shard_are_asked_once_and_each_gets_the_output(rig:
     rig.finish(run)
 
     assert rig.provider.texts.count(REPEATED) == 1
-    outputs = rig.rows("select ordinal, staged, status, reused_block_no from overlay join block using (block_no)"
-                       " where text = %(text)s order by ordinal", text=REPEATED)
+    outputs = rig.rows(
+        "select ordinal, staged, status, reused_block_no from overlay join block using (block_no)"
+        " where text = %(text)s order by ordinal",
+        text=REPEATED,
+    )
     assert [o["status"] for o in outputs] == ["ai_complete"] * 3
     assert [o["staged"] for o in outputs] == [values_for(REPEATED, run.schema.properties)] * 3
     assert [o["reused_block_no"] is None for o in outputs] == [True, False, False]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
 
 from tokenopt_pipeline.adapters.postgres.connection import connect
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
+from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import NotFound, StoreUnavailable
-from tokenopt_pipeline.domain.runs import shard_key
-from tokenopt_pipeline.ports import Shard
+from tokenopt_pipeline.domain.runs import Shard, shard_key
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
 
 
@@ -63,7 +64,9 @@ def test_a_partition_key_leads_to_its_shard(rig: Rig) -> None:
     assert found == [(run.run_id, Shard(run_no=run.run_no, shard_no=n)) for n in range(3)]
 
 
-@pytest.mark.parametrize("key", ["run1-000003", "run2-000000", "run1", "", "-", "run1-", "run1--1", "run1-99999999999999999999"])
+@pytest.mark.parametrize(
+    "key", ["run1-000003", "run2-000000", "run1", "", "-", "run1-", "run1--1", "run1-99999999999999999999"]
+)
 def test_a_partition_key_of_no_shard_is_not_found(rig: Rig, key: str) -> None:
     rig.ingest(*clauses(5))
     assert rig.plan(run={"shard_blocks": 2}).run_id == "run1"
@@ -87,16 +90,18 @@ def test_processes_that_enrol_one_shard_at_once_enrol_each_block_once(rig: Rig, 
     assert len(rig.overlays(run)) == 500
 
 
-def test_an_answer_that_another_process_has_stored_is_not_taken_twice(rig: Rig) -> None:
+def test_an_answer_that_another_process_has_stored_is_not_taken_twice(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig.ingest(*clauses(2))
     run, shard, line = rig.packed()
     settle = line.calls.settle
 
-    def settle_twice(call, *, now):  # type: ignore[no-untyped-def]
+    def settle_twice(call: AnsweredCall, *, now: datetime) -> None:
         settle(call, now=now)
         settle(call, now=now)
 
-    line.calls.settle = settle_twice  # type: ignore[method-assign]
+    monkeypatch.setattr(line.calls, "settle", settle_twice)
     with pytest.raises(StoreUnavailable, match="has ended already"):
         line.collect(run, shard)
 
@@ -105,5 +110,5 @@ def test_an_answer_that_another_process_has_stored_is_not_taken_twice(rig: Rig) 
 
 
 def test_a_database_that_cannot_be_reached_is_said_to_be_unavailable() -> None:
-    with pytest.raises(StoreUnavailable, match="^database: "), connect("postgresql://ann:secret@127.0.0.1:1/nowhere"):
+    with pytest.raises(StoreUnavailable, match=r"^database: "), connect("postgresql://ann:secret@127.0.0.1:1/nowhere"):
         pass

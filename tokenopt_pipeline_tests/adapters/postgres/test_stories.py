@@ -47,7 +47,11 @@ def test_a_reused_block_names_the_block_it_repeats(rig: Rig) -> None:
 
     story = PostgresStories(rig.connection).of_block(run, f"{document}:1")
 
-    assert (story["verdict"], story["canonical_run"], story["canonical_block"]) == ("reuse", run.run_id, f"{document}:0")
+    assert (story["verdict"], story["canonical_run"], story["canonical_block"]) == (
+        "reuse",
+        run.run_id,
+        f"{document}:0",
+    )
     assert story["calls"] == []
 
 

@@ -10,7 +10,7 @@ from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import ProviderUnavailable, RequestRejected
-from tokenopt_pipeline.ports import Run, Shard
+from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline_tests.factories import a_model
 from tokenopt_pipeline_tests.stages.rig import OneSpec, Rig, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import Asked, Reply

@@ -1,0 +1,33 @@
+"""Calls as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tokenopt_pipeline.domain.outputs import DecodedAnswer
+from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
+from tokenopt_pipeline.domain.requests import ModelResponse
+from tokenopt_pipeline.domain.retries import NextStep
+from tokenopt_pipeline.domain.usage import CallAssumptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredCall:
+    """Everything that is stored, in one transaction, when a call was answered."""
+
+    call_no: int
+    pack: OpenPack
+    members: Sequence[PackMember]
+    request_fingerprint: str
+    #: None when the provider refused the request itself, so that nothing was billed.
+    response: ModelResponse | None
+    usd: Decimal | None
+    latency_ms: int
+    assumptions: CallAssumptions
+    answer: DecodedAnswer
+    next_step: NextStep
+    again: Sequence[NewPack]
+    error_class: str | None = None
+    error_message: str | None = None

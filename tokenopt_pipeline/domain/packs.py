@@ -1,0 +1,79 @@
+"""Packs as they are planned, stored and asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, PlannedPack
+from tokenopt_pipeline.domain.prefilter import BlockFacts
+from tokenopt_pipeline.domain.routing import Route
+from tokenopt_pipeline.domain.runs import Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannableBlock:
+    """A block as planning sees it: no text."""
+
+    facts: BlockFacts
+    #: Counted by our tokenizer.
+    tokens: int
+    #: Equal for blocks that would be asked the same.
+    content: str
+    #: An identical block has an answer already.
+    is_known: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptBlock:
+    """A kept block that is in no pack yet."""
+
+    packable: PackableBlock
+    type: BlockType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPack:
+    """A pack to be stored."""
+
+    planned: PlannedPack
+    route: Route
+    cache_ttl: str | None
+    cache_reason: str
+    limits: PackLimits
+    #: Attempts each block had spoilt before, in the pack's order.
+    attempts: tuple[int, ...]
+    output_scale: int = 1
+    parent_pack_no: int | None = None
+    #: How many splits stand between this pack and its first ancestor.
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPack:
+    """A stored pack that has not been answered."""
+
+    pack_no: int
+    shard: Shard
+    route: Route
+    cache_ttl: str | None
+    cache_reason: str
+    input_tokens: int
+    output_tokens: int
+    max_tokens: int
+    output_scale: int
+    generation: int
+    #: Tries of its request so far, answered or not.
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackMember:
+    """A block of a pack, in the pack's order."""
+
+    block_no: int
+    ordinal: int
+    type: BlockType
+    text: str
+    tokens: int
+    attempts_before: int

@@ -1,0 +1,29 @@
+"""Fixtures: the straight line set up for a test, on a database that the tests of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tokenopt_pipeline.adapters.postgres.connection import Connection
+from tokenopt_pipeline_tests.stages.rig import Rig, empty, own_database
+
+
+@pytest.fixture(scope="session")
+def stages_database(embedded_server: tuple[str, Path]) -> Iterator[str]:
+    with own_database(embedded_server[0], "stages") as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(stages_database: str) -> str:
+    """A migrated database without a row."""
+    empty(stages_database)
+    return stages_database
+
+
+@pytest.fixture
+def rig(connection: Connection) -> Rig:
+    return Rig(connection=connection)
