@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
+from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.assembly import Backend, line_on, open_backend, open_database
 from tokenopt_pipeline.domain.errors import InvalidInput
@@ -54,12 +55,13 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
 
     def shards(self, partition_keys: Sequence[str]) -> Iterator[tuple[str, Run, Shard]]:
         """(partition key, run, shard) for every asked partition, in order. Raises NotFound."""
-        store = PostgresShards(self.connection)
+        # Not through the line: whoever only looks needs no provider.
+        store, found = PostgresShards(self.connection), PostgresRuns(self.connection)
         runs: dict[str, Run] = {}
         for key in partition_keys:
             run_id, shard = store.at(key)
             if run_id not in runs:
-                runs[run_id] = self.line.runs.find(run_id)
+                runs[run_id] = found.find(run_id)
             yield key, runs[run_id], shard
 
     def refuse_other_kind(self, run: Run) -> None:

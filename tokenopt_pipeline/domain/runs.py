@@ -76,10 +76,16 @@ def shard_key(run_id: str, shard_no: int) -> str:
 
 
 def inputs_digest(
-    document_ids: Sequence[str], schema: ExtractionSchema, policy: Policy, *, mode: str, kind: RunKind
+    collection: str,
+    document_ids: Sequence[str],
+    schema: ExtractionSchema,
+    policy: Policy,
+    *,
+    mode: str,
+    kind: RunKind,
 ) -> str:
-    """What makes two runs ask the same: documents in order, schema, policy, mode and kind."""
-    return digest([list(document_ids), schema.schema_hash, snapshot(policy), mode, kind])
+    """What makes two runs the same: collection, its documents in order, schema, policy, mode and kind."""
+    return digest([collection, list(document_ids), schema.schema_hash, snapshot(policy), mode, kind])
 
 
 def answer_recipe(schema: ExtractionSchema, policy: Policy, kind: RunKind, models: Sequence[ModelSpec]) -> str:

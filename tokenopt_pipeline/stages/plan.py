@@ -53,7 +53,9 @@ def plan_run(
     if n_blocks == 0:
         raise InvalidInput(f"collection {request.collection!r} has no blocks, so there is nothing to ask")
     policy, schema = request.resolved.policy, request.schema
-    digest = inputs_digest([d for d, _ in documents], schema, policy, mode="sync", kind=request.kind)
+    digest = inputs_digest(
+        request.collection, [d for d, _ in documents], schema, policy, mode="sync", kind=request.kind
+    )
     unfinished = runs.open_run(digest)
     if unfinished is not None:
         return unfinished

@@ -45,6 +45,7 @@ def test_the_keys_of_a_run_sort_in_shard_order() -> None:
 
 def _digest(**changes: Any) -> str:
     parts = {
+        "collection": "c",
         "document_ids": ["d1", "d2"],
         "schema": a_schema(),
         "policy": a_policy(),
@@ -53,7 +54,12 @@ def _digest(**changes: Any) -> str:
         **changes,
     }
     return inputs_digest(
-        parts["document_ids"], parts["schema"], parts["policy"], mode=parts["mode"], kind=parts["kind"]
+        parts["collection"],
+        parts["document_ids"],
+        parts["schema"],
+        parts["policy"],
+        mode=parts["mode"],
+        kind=parts["kind"],
     )
 
 
@@ -64,6 +70,7 @@ def test_runs_of_equal_inputs_have_equal_digests() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        pytest.param({"collection": "other"}, id="collection"),
         pytest.param({"document_ids": ["d2", "d1"]}, id="order of documents"),
         pytest.param({"document_ids": ["d1"]}, id="documents"),
         pytest.param({"schema": a_schema(retrieval="critical")}, id="schema"),
