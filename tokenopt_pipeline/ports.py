@@ -12,11 +12,10 @@ from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.documents import IngestOutcome, ReadDocument
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, PlannableBlock
-from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
-from tokenopt_pipeline.domain.runs import Run, RunKind, Shard, ShardSpan
+from tokenopt_pipeline.domain.runs import NewRun, Run, Shard
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.usage import TokenUsage
 
@@ -97,25 +96,11 @@ class CollectionStore(Protocol):
 class RunStore(Protocol):
     """Runs and their shards."""
 
-    def create(
-        self,
-        *,
-        run_id: str,
-        collection: str,
-        schema: ExtractionSchema,
-        schema_source: Mapping[str, object],
-        prompt_tokens: int,
-        policy: Policy,
-        policy_hash: str,
-        policy_sources: Mapping[str, str],
-        inputs_digest: str,
-        answer_recipe: str,
-        mode: str,
-        kind: RunKind,
-        spans: Sequence[ShardSpan],
-        now: datetime,
-    ) -> Run:
-        """Stores a run, its documents and shards in one transaction; the open run of equal inputs if there is one."""
+    def create(self, new: NewRun, *, now: datetime) -> Run:
+        """Stores a run, its documents and shards in one transaction; the open run of equal inputs if there is one.
+
+        Raises InvalidInput when the collection has changed since the run was planned.
+        """
         ...
 
     def open_run(self, inputs_digest: str) -> Run | None:

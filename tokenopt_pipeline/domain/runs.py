@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenopt_pipeline.domain.fingerprints import digest
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.policy import Policy, snapshot
+from tokenopt_pipeline.domain.policy import Policy, ResolvedPolicy, snapshot
 from tokenopt_pipeline.domain.prompts import PACK_FORMAT
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 
@@ -45,6 +45,33 @@ class Run:
     state: str
     n_blocks: int
     n_shards: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run that is about to be stored."""
+
+    run_id: str
+    collection: str
+    #: The collection's documents in order, as they were when the run was planned.
+    document_ids: tuple[str, ...]
+    schema: ExtractionSchema
+    #: The schema file's own content.
+    schema_source: Mapping[str, object]
+    prompt_tokens: int
+    resolved: ResolvedPolicy
+    #: See `answer_recipe`.
+    answer_recipe: str
+    mode: str
+    kind: RunKind
+    #: In order, each block of the documents in exactly one.
+    spans: tuple[ShardSpan, ...]
+
+    @property
+    def inputs_digest(self) -> str:
+        """What makes two runs the same."""
+        policy = self.resolved.policy
+        return inputs_digest(self.collection, self.document_ids, self.schema, policy, mode=self.mode, kind=self.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from tokenopt_pipeline.domain.fingerprints import canonical_json
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
 from tokenopt_pipeline.domain.prompts import output_schema, system_prompt
 from tokenopt_pipeline.domain.routing import models_in_use
-from tokenopt_pipeline.domain.runs import Run, RunKind, answer_recipe, inputs_digest, shard_spans
+from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, answer_recipe, shard_spans
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import AnswerValidators, CollectionStore, Models, Prices, RunStore, Tokenizer
@@ -53,28 +53,21 @@ def plan_run(
     if n_blocks == 0:
         raise InvalidInput(f"collection {request.collection!r} has no blocks, so there is nothing to ask")
     policy, schema = request.resolved.policy, request.schema
-    digest = inputs_digest(
-        request.collection, [d for d, _ in documents], schema, policy, mode="sync", kind=request.kind
-    )
-    unfinished = runs.open_run(digest)
-    if unfinished is not None:
-        return unfinished
-    return runs.create(
+    new = NewRun(
         run_id=run_id,
         collection=request.collection,
+        document_ids=tuple(d for d, _ in documents),
         schema=schema,
         schema_source=request.schema_source,
         prompt_tokens=prompt_tokens(schema, tokenizer),
-        policy=policy,
-        policy_hash=request.resolved.policy_hash,
-        policy_sources=request.resolved.sources,
-        inputs_digest=digest,
+        resolved=request.resolved,
         answer_recipe=recipe_of(request, models),
         mode="sync",
         kind=request.kind,
-        spans=list(shard_spans(n_blocks, policy.run.shard_blocks)),
-        now=now,
+        spans=tuple(shard_spans(n_blocks, policy.run.shard_blocks)),
     )
+    # An unfinished run of the same inputs is gone on with.
+    return runs.open_run(new.inputs_digest) or runs.create(new, now=now)
 
 
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from psycopg.rows import DictRow
@@ -11,10 +11,9 @@ from psycopg.types.json import Json, Jsonb
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound
-from tokenopt_pipeline.domain.policy import Policy, resolve, snapshot
-from tokenopt_pipeline.domain.runs import Run, RunKind, ShardSpan
-from tokenopt_pipeline.domain.runs import inputs_digest as digest_of_inputs
-from tokenopt_pipeline.domain.schemas import ExtractionSchema, parse_schema
+from tokenopt_pipeline.domain.policy import resolve, snapshot
+from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, ShardSpan
+from tokenopt_pipeline.domain.schemas import parse_schema
 
 
 class PostgresRuns:
@@ -23,65 +22,52 @@ class PostgresRuns:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def create(
-        self,
-        *,
-        run_id: str,
-        collection: str,
-        schema: ExtractionSchema,
-        schema_source: Mapping[str, object],
-        prompt_tokens: int,
-        policy: Policy,
-        policy_hash: str,
-        policy_sources: Mapping[str, str],
-        inputs_digest: str,
-        answer_recipe: str,
-        mode: str,
-        kind: RunKind,
-        spans: Sequence[ShardSpan],
-        now: datetime,
-    ) -> Run:
+    def create(self, new: NewRun, *, now: datetime) -> Run:
         """Stores a run, its documents and shards in one transaction; the open run of equal inputs if there is one."""
         with store_errors(), self._connection.transaction():
-            found = row(self._connection, "find_collection", name=collection)
+            found = row(self._connection, "find_collection", name=new.collection)
             if found is None:
-                raise NotFound(f"collection {collection!r} does not exist")
+                raise NotFound(f"collection {new.collection!r} does not exist")
             documents = rows(self._connection, "collection_documents", collection_no=found["collection_no"])
-            ids = [d["document_id"] for d in documents]
-            if digest_of_inputs(ids, schema, policy, mode=mode, kind=kind) != inputs_digest:
-                raise InvalidInput(f"collection {collection!r} was changed while the run was planned; plan it again")
+            if tuple(d["document_id"] for d in documents) != new.document_ids:
+                raise InvalidInput(
+                    f"collection {new.collection!r} was changed while the run was planned; plan it again"
+                )
             change(
                 self._connection,
                 "insert_schema",
-                schema_hash=schema.schema_hash,
-                ref=schema.ref,
-                source=Json({**schema_source, "ref": schema.ref}),
-                prompt_tokens=prompt_tokens,
+                schema_hash=new.schema.schema_hash,
+                ref=new.schema.ref,
+                source=Json({**new.schema_source, "ref": new.schema.ref}),
+                prompt_tokens=new.prompt_tokens,
                 now=now,
             )
+            policy = new.resolved.policy
             inserted = row(
                 self._connection,
                 "insert_run",
-                run_id=run_id,
+                run_id=new.run_id,
                 collection_no=found["collection_no"],
-                schema_hash=schema.schema_hash,
+                schema_hash=new.schema.schema_hash,
                 policy=Jsonb(snapshot(policy)),
-                policy_hash=policy_hash,
-                policy_sources=Jsonb(dict(policy_sources)),
-                inputs_digest=inputs_digest,
-                answer_recipe=uuid.UUID(answer_recipe[:32]),
-                mode=mode,
-                kind=kind,
-                n_blocks=spans[-1].end if spans else 0,
-                n_shards=len(spans),
+                policy_hash=new.resolved.policy_hash,
+                policy_sources=Jsonb(dict(new.resolved.sources)),
+                inputs_digest=new.inputs_digest,
+                answer_recipe=uuid.UUID(new.answer_recipe[:32]),
+                mode=new.mode,
+                kind=new.kind,
+                n_blocks=new.spans[-1].end if new.spans else 0,
+                n_shards=len(new.spans),
                 budget_usd=policy.run.budget_usd,
                 now=now,
             )
             if inserted is not None:
-                self._add_parts(inserted["run_no"], documents, spans)
-        run = self.open_run(inputs_digest)
+                self._add_parts(inserted["run_no"], documents, new.spans)
+        run = self.open_run(new.inputs_digest)
         if run is None:
-            raise InvalidInput(f"run {run_id}: another session has just finished a run of the same inputs; try again")
+            raise InvalidInput(
+                f"run {new.run_id}: another session has just finished a run of the same inputs; try again"
+            )
         return run
 
     def open_run(self, inputs_digest: str) -> Run | None:
