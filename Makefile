@@ -21,7 +21,7 @@ run: $(READY)
 	@$(BIN)/tokenopt demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

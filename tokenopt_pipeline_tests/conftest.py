@@ -8,13 +8,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from tokenopt_pipeline.adapters.postgres import migrations
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.migrate import migrate
 from tokenopt_pipeline.adapters.postgres.server import ensure_vector
-from tokenopt_pipeline_tests.postgres_servers import embedded_home
+from tokenopt_pipeline_tests.postgres_servers import database_copy, embedded_home
 
 # Nothing that a developer has set may reach a test: no key, no database, no home.
 for _name in [
@@ -25,7 +24,7 @@ for _name in [
 
 @pytest.fixture(scope="session")
 def embedded_server() -> Iterator[tuple[str, Path]]:
-    """(URL of a migrated database that serves as a template, home) of a real embedded server."""
+    """(URL of a migrated database, home) of a real embedded server; `pristine` is its template for copies."""
     from tokenopt_pipeline.adapters.postgres.embedded import EmbeddedServer
 
     with embedded_home() as home:
@@ -35,6 +34,9 @@ def embedded_server() -> Iterator[tuple[str, Path]]:
             with psycopg.connect(url, autocommit=True) as connection:
                 ensure_vector(connection)
             migrate(url, Path(next(iter(migrations.__path__))))
+            # A database can only be copied while nobody is connected to it, so nobody may.
+            with psycopg.connect(url.replace("/tokenopt?", "/postgres?"), autocommit=True) as connection:
+                connection.execute("create database pristine template tokenopt allow_connections false")
             yield url, home
         finally:
             server.down()
@@ -43,15 +45,9 @@ def embedded_server() -> Iterator[tuple[str, Path]]:
 @pytest.fixture
 def database_url(embedded_server: tuple[str, Path], request: pytest.FixtureRequest) -> Iterator[str]:
     """A migrated database of the test's own."""
-    template, _ = embedded_server
-    name = f"t{abs(hash(request.node.nodeid)) % 10**12}"
-    admin = template.replace("/tokenopt?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        create = sql.SQL("create database {} template tokenopt").format(sql.Identifier(name))
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
-        connection.execute(create)
-        yield template.replace("/tokenopt?", f"/{name}?")
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    url, _ = embedded_server
+    with database_copy(url, f"t{abs(hash(request.node.nodeid)) % 10**12}") as copy:
+        yield copy
 
 
 @pytest.fixture

@@ -59,6 +59,17 @@ def embedded_home() -> Iterator[Path]:
             EmbeddedServer(home).down()
 
 
+@contextmanager
+def database_copy(url: str, name: str, *, template: str = "pristine") -> Iterator[str]:
+    """The URL of a copy of the template on the server behind `url`, gone at the end."""
+    copy, source = sql.Identifier(name), sql.Identifier(template)
+    with psycopg.connect(url.replace("/tokenopt?", "/postgres?"), autocommit=True) as admin:
+        admin.execute(sql.SQL("drop database if exists {} with (force)").format(copy))
+        admin.execute(sql.SQL("create database {} template {}").format(copy, source))
+        yield url.replace("/tokenopt?", f"/{name}?")
+        admin.execute(sql.SQL("drop database {} with (force)").format(copy))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpServer:
     """A server on loopback with passwords, like the ones that teams share."""

@@ -13,12 +13,13 @@ from tokenopt_pipeline.assembly import Backend
 from tokenopt_pipeline.defs import resources
 from tokenopt_pipeline.domain.runs import RunKind
 from tokenopt_pipeline_tests.defs.dagster_rig import DagsterRig
-from tokenopt_pipeline_tests.stages.rig import Rig, empty, own_database
+from tokenopt_pipeline_tests.postgres_servers import database_copy
+from tokenopt_pipeline_tests.stages.rig import Rig, empty
 
 
 @pytest.fixture(scope="session")
 def line_database(embedded_server: tuple[str, Path]) -> Iterator[str]:
-    with own_database(embedded_server[0], "defs") as url:
+    with database_copy(embedded_server[0], "defs") as url:
         yield url
 
 

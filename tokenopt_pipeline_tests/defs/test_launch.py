@@ -25,8 +25,8 @@ from tokenopt_pipeline.domain.runs import shard_key
 from tokenopt_pipeline.sandbox.in_process import running_sandbox
 from tokenopt_pipeline.settings import read_settings
 from tokenopt_pipeline_tests.defs.dagster_rig import ASSET_NAMES, CHECK_NAMES, DagsterRig
-from tokenopt_pipeline_tests.postgres_servers import reachable_folder
-from tokenopt_pipeline_tests.stages.rig import Rig, clauses, own_database
+from tokenopt_pipeline_tests.postgres_servers import database_copy, reachable_folder
+from tokenopt_pipeline_tests.stages.rig import Rig, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import always, correct
 
 KEY = "sk-ant-api03-Recognisable-Key-4711"
@@ -145,7 +145,7 @@ def test_a_database_that_is_gone_is_told_without_its_password(
 @pytest.fixture(scope="module")
 def database_with_password(embedded_server: tuple[str, Path]) -> Iterator[str]:
     """The server trusts its socket, so any password will do; what matters is where it ends up."""
-    with own_database(embedded_server[0], "secrets") as url:
+    with database_copy(embedded_server[0], "secrets") as url:
         yield url.replace("//postgres@", f"//postgres:{PASSWORD}@")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
-from tokenopt_pipeline_tests.end_to_end.terminal import Terminal, fresh_database, prepare_template, terminal_at
+from tokenopt_pipeline_tests.end_to_end.terminal import LINE_TEMPLATE, Terminal, prepare_template, terminal_at
+from tokenopt_pipeline_tests.postgres_servers import database_copy
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,7 @@ def module_terminal(
 ) -> Iterator[Terminal]:
     """A terminal on a database that the tests of one module share."""
     name = "m_" + request.module.__name__.rpartition(".")[2]
-    with fresh_database(line_server, name) as url:
+    with database_copy(line_server, name, template=LINE_TEMPLATE) as url:
         yield terminal_at(
             tmp_path_factory.mktemp("home"),
             tmp_path_factory.mktemp("cwd"),

@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,7 @@ def prepare_template(template_url: str, home: Path) -> None:
     with psycopg.connect(template_url.replace("/tokenopt?", "/postgres?"), autocommit=True) as admin:
         if admin.execute("select 1 from pg_database where datname = %s", (LINE_TEMPLATE,)).fetchone():
             return
-        admin.execute(sql.SQL("create database {} template tokenopt").format(sql.Identifier(LINE_TEMPLATE)))
+        admin.execute(sql.SQL("create database {} template pristine").format(sql.Identifier(LINE_TEMPLATE)))
     url = template_url.replace("/tokenopt?", f"/{LINE_TEMPLATE}?")
     terminal = terminal_at(home, home, TOKENOPT_DATABASE_URL=url)
     terminal.tok("ingest", DEMO, "--collection", "demo")
@@ -126,17 +125,6 @@ def prepare_template(template_url: str, home: Path) -> None:
         f"with open_instance(read_settings(), {url!r}): pass"
     )
     subprocess.run([sys.executable, "-c", opening], check=True, env=dict(terminal.environment), cwd=home)
-
-
-@contextmanager
-def fresh_database(template_url: str, name: str, *, template: str = LINE_TEMPLATE) -> Iterator[str]:
-    """A copy of the template database on the same server, gone at the end."""
-    with psycopg.connect(template_url.replace("/tokenopt?", "/postgres?"), autocommit=True) as admin:
-        copy, source = sql.Identifier(name), sql.Identifier(template)
-        admin.execute(sql.SQL("drop database if exists {} with (force)").format(copy))
-        admin.execute(sql.SQL("create database {} template {}").format(copy, source))
-        yield template_url.replace("/tokenopt?", f"/{name}?")
-        admin.execute(sql.SQL("drop database if exists {} with (force)").format(copy))
 
 
 def counts(url: str) -> dict[str, int]:

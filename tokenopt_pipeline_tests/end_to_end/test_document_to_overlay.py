@@ -17,13 +17,14 @@ from tokenopt_pipeline.sandbox.faults import Fault, FaultPlan, ScriptedFault
 from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
 from tokenopt_pipeline_tests.end_to_end.terminal import (
     DEMO,
+    LINE_TEMPLATE,
     SCHEMA,
     Terminal,
     counts,
-    fresh_database,
     scalar,
     terminal_at,
 )
+from tokenopt_pipeline_tests.postgres_servers import database_copy
 
 #: Stands in one block, whose answers are spoilt for ever.
 _POISON = "Quetzalcoatlus"
@@ -82,7 +83,7 @@ def line(line_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     )
     faults = FaultPlan(scripted=(ScriptedFault(fault=Fault.MALFORMED, when_text_contains=_POISON, times=None),))
     with (
-        fresh_database(line_server, "line") as url,
+        database_copy(line_server, "line", template=LINE_TEMPLATE) as url,
         running_sandbox(SandboxConfig(faults=faults)) as sandbox,
     ):
         terminal = terminal_at(

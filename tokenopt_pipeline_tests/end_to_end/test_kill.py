@@ -19,15 +19,15 @@ from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
 from tokenopt_pipeline_tests.end_to_end.started import Started
 from tokenopt_pipeline_tests.end_to_end.terminal import (
     DEMO,
+    LINE_TEMPLATE,
     SCHEMA,
     Terminal,
     counts,
     finish,
-    fresh_database,
     scalar,
     terminal_at,
 )
-from tokenopt_pipeline_tests.postgres_servers import embedded_home, postmaster_pid, wait_until
+from tokenopt_pipeline_tests.postgres_servers import database_copy, embedded_home, postmaster_pid, wait_until
 
 _CONCURRENCY = 4
 _RUN = (
@@ -48,7 +48,7 @@ def slow_sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def terminal(line_server: str, slow_sandbox: Sandbox, tmp_path: Path) -> Iterator[Terminal]:
     """On a database of its own with the demo collection."""
-    with fresh_database(line_server, "killed") as url:
+    with database_copy(line_server, "killed", template=LINE_TEMPLATE) as url:
         yield terminal_on(url, slow_sandbox, tmp_path)
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection
-from tokenopt_pipeline_tests.stages.rig import Rig, empty, own_database
+from tokenopt_pipeline_tests.postgres_servers import database_copy
+from tokenopt_pipeline_tests.stages.rig import Rig, empty
 
 
 @pytest.fixture(scope="session")
 def stages_database(embedded_server: tuple[str, Path]) -> Iterator[str]:
-    with own_database(embedded_server[0], "stages") as url:
+    with database_copy(embedded_server[0], "stages") as url:
         yield url
 
 

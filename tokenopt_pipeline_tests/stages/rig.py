@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
@@ -175,16 +173,6 @@ class Rig:
 
     def states(self) -> TableStates:
         return table_states(self.connection)
-
-
-@contextmanager
-def own_database(template_url: str, name: str) -> Iterator[str]:
-    """A copy of the migrated database; making one takes longer than most tests, so tests share it and empty it."""
-    admin = template_url.replace("/tokenopt?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {} template tokenopt").format(sql.Identifier(name)))
-        yield template_url.replace("/tokenopt?", f"/{name}?")
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 def empty(database_url: str) -> None:
