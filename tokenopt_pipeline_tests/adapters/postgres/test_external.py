@@ -183,8 +183,8 @@ PASSWORD = quote(PLAIN_PASSWORD, safe="")
     ("url", "for_dagster"),
     [
         pytest.param(
-            "postgresql://postgres@/tokenopt?host=/home/me/data&port=5432",
-            "postgresql+psycopg2://postgres@/tokenopt?host=/home/me/data&port=5432&options=-csearch_path%3Ddagster",
+            "postgresql://postgres@/tokenopt?host=/srv/pg&port=5432",
+            "postgresql+psycopg2://postgres@/tokenopt?host=/srv/pg&port=5432&options=-csearch_path%3Ddagster",
             id="embedded",
         ),
         pytest.param(
