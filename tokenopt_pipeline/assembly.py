@@ -5,20 +5,21 @@ from __future__ import annotations
 import ipaddress
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tokenopt_pipeline.adapters.anthropic import SANDBOX_HEADER, AnthropicProvider
 from tokenopt_pipeline.adapters.clock import SystemClock
+from tokenopt_pipeline.adapters.google import GoogleProvider
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.model_table import ModelTable
+from tokenopt_pipeline.adapters.openai import OpenAIProvider
 from tokenopt_pipeline.adapters.postgres import migrations
 from tokenopt_pipeline.adapters.postgres.calls import PostgresCalls
 from tokenopt_pipeline.adapters.postgres.collections import PostgresCollections
-from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
+from tokenopt_pipeline.adapters.postgres.connection import Connection
 from tokenopt_pipeline.adapters.postgres.migrate import migrate
 from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
 from tokenopt_pipeline.adapters.postgres.packs import PostgresPacks
@@ -27,6 +28,9 @@ from tokenopt_pipeline.adapters.postgres.server import database_url
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
+from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
+from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind
 from tokenopt_pipeline.ports import Provider
 from tokenopt_pipeline.settings import Settings
@@ -48,26 +52,75 @@ def open_database(settings: Settings) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """Who answers the calls of this process."""
+    """Who answers the calls of this process: `ports.Provider` over all vendors, each asked for its own models."""
 
-    provider: Provider
-    kind: RunKind
+    #: Vendor -> its provider. A vendor without a key is missing, unless no vendor has one.
+    providers: Mapping[str, Provider]
+    #: Vendor -> whether a stand-in or the vendor itself answers.
+    kinds: Mapping[str, RunKind]
+    #: Vendor -> the variable its key is looked for in.
+    key_variables: Mapping[str, str]
+
+    def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
+        """One call to the vendor of the request's model."""
+        return self.providers[request.model.ref.provider].complete(request, timeout_s=timeout_s)
+
+    def kind_of(self, models: Sequence[ModelRef]) -> RunKind:
+        """The kind of a run that may ask these models.
+
+        Raises InvalidInput when a vendor has no key, or when stand-ins and vendors would answer side by side.
+        """
+        for ref in models:
+            if ref.provider not in self.providers:
+                variable = self.key_variables.get(ref.provider)
+                missing = f"{variable} is not set" if variable else f"provider {ref.provider!r} is unknown"
+                raise InvalidInput(f"model {ref}: {missing}; configured: {', '.join(sorted(self.providers))}")
+        kinds = {self.kinds[ref.provider] for ref in models}
+        if len(kinds) > 1:
+            raise InvalidInput(f"models {', '.join(map(str, models))}: simulated and live answers are never mixed")
+        return kinds.pop()
 
 
 def open_backend(settings: Settings) -> Backend:
-    """The provider behind the environment's key, or the sandbox when there is none."""
-    if settings.has_anthropic_credentials:
-        kind = RunKind.SIMULATED if _is_sandbox(settings.anthropic_base_url) else RunKind.LIVE
-        return Backend(provider=AnthropicProvider(), kind=kind)
-    base_url = SandboxProcess(settings.home).up()
-    return Backend(provider=AnthropicProvider(api_key=_SANDBOX_KEY, base_url=base_url), kind=RunKind.SIMULATED)
+    """The vendors whose keys the environment has; the sandbox for all of them when it has none."""
+    key_variables = {name: vendor.key_variable for name, vendor in settings.vendors.items()}
+    if not settings.has_credentials:
+        root = SandboxProcess(settings.home).up()
+        providers = {name: _VENDORS[name](_SANDBOX_KEY, f"{root}{path}") for name, path in _SANDBOX_PATHS.items()}
+        return Backend(
+            providers=providers, kinds=dict.fromkeys(providers, RunKind.SIMULATED), key_variables=key_variables
+        )
+    configured = {name: vendor for name, vendor in settings.vendors.items() if vendor.has_credentials}
+    return Backend(
+        providers={name: _VENDORS[name](None, None) for name in configured},
+        kinds={
+            name: RunKind.SIMULATED if _is_sandbox(vendor.base_url) else RunKind.LIVE
+            for name, vendor in configured.items()
+        },
+        key_variables=key_variables,
+    )
 
 
-@contextmanager
-def open_line(url: str, backend: Backend) -> Iterator[Line]:
-    """The straight line on one connection."""
-    with connect(url) as connection:
-        yield line_on(connection, backend)
+def _anthropic(api_key: str | None, base_url: str | None) -> Provider:
+    return AnthropicProvider(api_key=api_key, base_url=base_url)
+
+
+def _openai(api_key: str | None, base_url: str | None) -> Provider:
+    return OpenAIProvider(api_key=api_key, base_url=base_url)
+
+
+def _google(api_key: str | None, base_url: str | None) -> Provider:
+    return GoogleProvider(api_key=api_key, base_url=base_url)
+
+
+# One line here, one adapter file and its part of the model table make a vendor.
+_VENDORS: Mapping[str, Callable[[str | None, str | None], Provider]] = {
+    "anthropic": _anthropic,
+    "openai": _openai,
+    "google": _google,
+}
+# Where the sandbox answers in each vendor's dialect.
+_SANDBOX_PATHS = {"anthropic": "/anthropic", "openai": "/openai/v1", "google": "/google"}
 
 
 def line_on(connection: Connection, backend: Backend) -> Line:
@@ -81,7 +134,7 @@ def line_on(connection: Connection, backend: Backend) -> Line:
         models=ModelTable(),
         prices=ListPrices(),
         validators=JsonSchemaValidators(),
-        provider=backend.provider,
+        provider=backend,
         clock=SystemClock(),
     )
 
@@ -105,7 +158,7 @@ def _is_sandbox(base_url: str | None) -> bool:
     # A proxy from the environment is not asked about this machine.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(f"{base_url.rstrip('/')}/v1/models", timeout=5) as answer:
+        with direct.open(f"{urlsplit(base_url)._replace(path='/healthz', query='').geturl()}", timeout=5) as answer:
             return SANDBOX_HEADER in answer.headers
     except urllib.error.HTTPError as answer:
         return SANDBOX_HEADER in answer.headers

@@ -9,8 +9,23 @@ from pathlib import Path
 
 import platformdirs
 
-# As the SDK finds its credentials; with one of them set, the sandbox is never started.
-_ANTHROPIC_CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE")
+# As each vendor's SDK finds them: the variables of which one holds a credential, and the one that moves its address.
+_VENDORS = {
+    "anthropic": (("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE"), "ANTHROPIC_BASE_URL"),
+    "openai": (("OPENAI_API_KEY",), "OPENAI_BASE_URL"),
+    "google": (("GEMINI_API_KEY", "GOOGLE_API_KEY"), "GOOGLE_GEMINI_BASE_URL"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorSettings:
+    """What the environment says of one vendor. Its key stays in the environment, where the SDK finds it."""
+
+    has_credentials: bool
+    #: Variable that a key is usually put into, for messages.
+    key_variable: str
+    #: Where the SDK will look; None: the vendor.
+    base_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +36,13 @@ class Settings:
     home: Path
     #: The Postgres to use; None: the embedded one.
     database_url: str | None
-    has_anthropic_credentials: bool
-    #: Where the Anthropic SDK will look; None: the vendor.
-    anthropic_base_url: str | None
+    #: Vendor -> what the environment says of it.
+    vendors: Mapping[str, VendorSettings]
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether any vendor has a key; then the sandbox is never started."""
+        return any(vendor.has_credentials for vendor in self.vendors.values())
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -33,8 +52,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=Path(home).expanduser().resolve(),
         database_url=env.get("TOKENOPT_DATABASE_URL") or None,
-        has_anthropic_credentials=any(env.get(name) for name in _ANTHROPIC_CREDENTIALS),
-        anthropic_base_url=env.get("ANTHROPIC_BASE_URL") or None,
+        vendors={
+            name: VendorSettings(
+                has_credentials=any(env.get(variable) for variable in keys),
+                key_variable=keys[0],
+                base_url=env.get(base_url) or None,
+            )
+            for name, (keys, base_url) in _VENDORS.items()
+        },
     )
 
 

@@ -17,7 +17,10 @@ from tokenopt_pipeline_tests.postgres_servers import database_copy, embedded_hom
 
 # Nothing that a developer has set may reach a test: no key, no database, no home.
 for _name in [
-    n for n in os.environ if n.startswith(("TOKENOPT_", "ANTHROPIC_", "DAGSTER_", "PG")) and n != "TOKENOPT_SHARED"
+    n
+    for n in os.environ
+    if n.startswith(("TOKENOPT_", "ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "DAGSTER_", "PG"))
+    and n != "TOKENOPT_SHARED"
 ]:
     del os.environ[_name]
 

@@ -35,7 +35,7 @@ class SandboxProcess:
         self._log = self._home / "sandbox.log"
 
     def up(self) -> str:
-        """Starts the sandbox unless it runs; its base URL for the Anthropic SDK.
+        """Starts the sandbox unless it runs; the root of its addresses.
 
         Raises ProviderUnavailable when it does not come up.
         """
@@ -168,4 +168,4 @@ class _Started:
 
 
 def _url(started: _Started) -> str:
-    return f"http://127.0.0.1:{started.port}/anthropic"
+    return f"http://127.0.0.1:{started.port}"

@@ -30,10 +30,8 @@ def run_demo(console: Any) -> dict[str, Any]:
     from tokenopt_pipeline.cli.workspace import Asked, open_workspace
 
     with open_workspace() as workspace:
-        if workspace.settings.has_anthropic_credentials:
-            raise InvalidInput(
-                "the demo is for the sandbox, and an Anthropic key is set: unset it, or use `tokenopt run`"
-            )
+        if keys := [v.key_variable for v in workspace.settings.vendors.values() if v.has_credentials]:
+            raise InvalidInput(f"the demo is for the sandbox, and {keys[0]} is set: unset it, or use `tokenopt run`")
         folder = _shipped("demo") / "collection"
         result = ingest_paths(workspace, [folder], collection=_DEMO_COLLECTION, console=console)
         console.print(f"ingested {result['files']} files, {result['blocks']:,} blocks", highlight=False)
@@ -125,21 +123,20 @@ def _diagnose(settings: Settings) -> dict[str, dict[str, Any]]:
 
     look("database", lambda: redacted(assembly.open_database(settings)))
 
-    def provider() -> str:
-        kind = assembly.open_backend(settings).kind
-        where = (
-            settings.anthropic_base_url or "the vendor" if settings.has_anthropic_credentials else "the local sandbox"
-        )
-        return f"anthropic at {where}: {kind}"
-
-    look("provider", provider)
+    backend = assembly.open_backend(settings)
+    for name, vendor in settings.vendors.items():
+        if name in backend.kinds:
+            where = vendor.base_url or ("the vendor" if vendor.has_credentials else "the local sandbox")
+            findings[name] = {"ok": True, "found": f"{backend.kinds[name]}, at {where}"}
+        else:
+            findings[name] = {"ok": True, "found": f"not configured: {vendor.key_variable} is not set"}
     models, prices = ModelTable(), ListPrices()
 
     def model(ref: ModelRef) -> str:
         return f"{models.spec(ref).ref}, {'no price known' if prices.usd(ref, TokenUsage()) is None else 'priced'}"
 
     for ref in models_in_use(Policy().routing):
-        look("model", partial(model, ref))
+        look(f"tier model {ref.model}", partial(model, ref))
     return findings
 
 

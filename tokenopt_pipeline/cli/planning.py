@@ -18,7 +18,7 @@ from tokenopt_pipeline.stages.predict import predict_run
 
 def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
     """The prediction in the keys that `run` and `status` use; `run` is None because there is none."""
-    request = build_request(asked, kind=assembly.open_backend(workspace.settings).kind)
+    request = build_request(asked, backend=assembly.open_backend(workspace.settings))
     # A collection that does not exist is refused; one without blocks predicts nothing.
     assembly.collections_on(workspace.connection).document_ids(asked.collection)
     predicted = predict_run(

@@ -36,8 +36,7 @@ def summaries_on(workspace: Workspace) -> PostgresSummaries:
 
 def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run:
     """The run these options ask for: the unfinished one of the same inputs, else a new one."""
-    backend = assembly.open_backend(workspace.settings)
-    request = build_request(asked, kind=backend.kind)
+    request = build_request(asked, backend=assembly.open_backend(workspace.settings))
     clock, new_id = SystemClock(), _new_run_id()
     run = plan_run(
         request,

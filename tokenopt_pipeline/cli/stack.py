@@ -133,7 +133,7 @@ def start_stack(settings: Settings, *, port: int, read_only: bool, report: Calla
         with instance.open_instance(settings, url) as dagster:
             for run_id in reaper.reap(dagster):
                 report(f"run {run_id} had died with its process: ended")
-        if not settings.has_anthropic_credentials:
+        if not settings.has_credentials:
             SandboxProcess(settings.home).up()
             report("no provider key: the sandbox answers, every figure is simulated")
         # A daemon that finds no code server gives up on the runs that it should have repeated.
@@ -194,7 +194,8 @@ def _status(settings: Settings, started: tuple[str, ...]) -> StackStatus:
 def _surroundings(settings: Settings) -> str:
     """What a process keeps from its start, for a person to read and without secrets."""
     database = redacted(settings.database_url) if settings.database_url else "the embedded database"
-    provider = settings.anthropic_base_url or "the provider" if settings.has_anthropic_credentials else "the sandbox"
+    configured = {n: v.base_url or n for n, v in settings.vendors.items() if v.has_credentials}
+    provider = ", ".join(configured.values()) or "the sandbox"
     return f"{database} and {provider}"
 
 

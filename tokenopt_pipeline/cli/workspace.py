@@ -15,7 +15,7 @@ from tokenopt_pipeline.adapters.files import load_policy, load_schema, parse_set
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.policies import PostgresPolicies
 from tokenopt_pipeline.domain.policy import ResolvedPolicy, resolve
-from tokenopt_pipeline.domain.runs import RunKind
+from tokenopt_pipeline.domain.routing import models_in_use
 from tokenopt_pipeline.domain.schemas import parse_schema
 from tokenopt_pipeline.settings import Settings, read_settings
 from tokenopt_pipeline.stages.plan import RunRequest
@@ -52,17 +52,18 @@ class Asked:
     model: str | None
 
 
-def build_request(asked: Asked, *, kind: RunKind) -> RunRequest:
+def build_request(asked: Asked, *, backend: assembly.Backend) -> RunRequest:
     """The request behind the options; nothing is written. Raises InvalidInput."""
     name, source = load_schema(asked.schema)
     schema = parse_schema(source, name=source.get("ref", name))
+    resolved = _resolve(asked, schema.policy_hints)
     return RunRequest(
         collection=asked.collection,
         schema=schema,
         schema_source=source,
-        resolved=_resolve(asked, schema.policy_hints),
+        resolved=resolved,
         mode=asked.mode,
-        kind=kind,
+        kind=backend.kind_of(models_in_use(resolved.policy.routing)),
     )
 
 

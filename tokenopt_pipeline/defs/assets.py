@@ -77,7 +77,7 @@ def batch_submissions(context: dg.AssetExecutionContext, straight_line: Straight
     return _per_shard(context, straight_line, lambda run, shard: {"batches": 0})
 
 
-@_line_asset(deps=[batch_submissions], kind="anthropic", pool="provider_anthropic")
+@_line_asset(deps=[batch_submissions], kind="llm", pool="providers")
 def model_responses(context: dg.AssetExecutionContext, straight_line: StraightLine) -> dg.MaterializeResult[None]:
     """Answers to every pack, split and asked again where an answer was unusable."""
 

@@ -13,6 +13,7 @@ from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.assembly import Backend, line_on, open_backend, open_database
 from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.routing import models_in_use
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.settings import read_settings
 from tokenopt_pipeline.stages.line import Line
@@ -46,11 +47,17 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
         return self._connection
 
     @property
-    def line(self) -> Line:
-        """The stages. The provider, or the sandbox when there is no key, is looked for on first use."""
-        if self._backend is None or self._line is None:
+    def backend(self) -> Backend:
+        """The vendors, or the sandbox when there is no key; looked for on first use."""
+        if self._backend is None:
             self._backend = open_backend(read_settings())
-            self._line = line_on(self.connection, self._backend)
+        return self._backend
+
+    @property
+    def line(self) -> Line:
+        """The stages."""
+        if self._line is None:
+            self._line = line_on(self.connection, self.backend)
         return self._line
 
     def shards(self, partition_keys: Sequence[str]) -> Iterator[tuple[str, Run, Shard]]:
@@ -66,7 +73,7 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
 
     def refuse_other_kind(self, run: Run) -> None:
         """Raises InvalidInput when calling now would mix simulated and live answers in one run."""
-        line_kind = self._backend.kind if self.line and self._backend else None
+        line_kind = self.backend.kind_of(models_in_use(run.policy.routing))
         if run.state == "open" and run.kind != line_kind:
             raise InvalidInput(
                 f"run {run.run_id} is {run.kind}, but the environment's provider is {line_kind}; the two are never mixed"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from starlette.requests import Request
@@ -28,24 +27,16 @@ from tokenopt_pipeline.sandbox.anthropic_prompt import cache_scope, render
 from tokenopt_pipeline.sandbox.anthropic_request import MessagesRequest, read_request
 from tokenopt_pipeline.sandbox.anthropic_rules import check_request, check_version
 from tokenopt_pipeline.sandbox.connection import ConnectionReset
-from tokenopt_pipeline.sandbox.engine import Engine
+from tokenopt_pipeline.sandbox.door import INVALID_KEY_PREFIX, Door, json_response
 from tokenopt_pipeline.sandbox.faults import Fault
-from tokenopt_pipeline.sandbox.json_value import JsonObject
-from tokenopt_pipeline.sandbox.pack import read_pack
 from tokenopt_pipeline.sandbox.reply import Question, compose_reply
 
-_INVALID_KEY_PREFIX = "invalid"
 # Token limits are shown but never enforced; the figures of recorded exchanges.
 _SHOWN_TOKEN_LIMITS = {"input-tokens": 400_000, "output-tokens": 80_000, "tokens": 480_000}
 
-_Handler = Callable[[Request, str], Awaitable[Response]]
 
-
-class AnthropicDoor:
+class AnthropicDoor(Door):
     """The handlers of one sandbox."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def routes(self) -> list[Route]:
         """Every path, relative to where the provider is mounted."""
@@ -57,40 +48,12 @@ class AnthropicDoor:
             Route("/{path:path}", self._answering(self._unknown), methods=["GET", "POST", "DELETE", "PUT", "PATCH"]),
         ]
 
-    def _answering(self, handler: _Handler, *, counted: bool = False) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            request_id = self._engine.identifier("req_01")
-            counters = self._engine.counters  # a reset meanwhile must not see this request leave
-            if counted:
-                counters.enter()
-            status: int | None = 500
-            try:
-                response = await handler(request, request_id)
-                status = None if isinstance(response, ConnectionReset) else response.status_code
-            except RequestRefused as refusal:
-                status = refusal.status
-                response = _json(refusal.body(request_id), status)
-                response.headers.update(refusal.headers)
-            finally:
-                if counted:
-                    counters.leave(status)
-            response.headers["request-id"] = request_id
-            response.headers.update(self._rate_headers())
-            return response
-
-        return answer
-
     async def _create_message(self, http: Request, request_id: str) -> Response:
         key = _key(http)
-        state = self._engine.limit.admit(self._engine.clock())
-        if state.retry_after_s is not None:
-            raise errors.rate_limited(state.retry_after_s, state.limit)
+        self._admit()
         body = await self._body(http)
         request = _read(http, body, counting=False)
-        fault = self._engine.faults.decide(body, lambda needle: _contains(request, needle))
-        if fault is not None:
-            self._engine.counters.faults[fault] += 1
-        plan = self._engine.faults.plan
+        fault = self._draw_fault(body, lambda: block_texts(request))
         # The prompt's cache state is settled when the request starts, before anything is waited for.
         blocks = render(request, self._engine.config.hidden_prompt)
         total_tokens = blocks[-1].tokens_through
@@ -98,16 +61,15 @@ class AnthropicDoor:
             raise errors.prompt_too_long(total_tokens, request.model.context_tokens)
         if fault is Fault.CONNECTION_RESET:
             return ConnectionReset()
-        _raise_fault(fault, plan.retry_after_s)
-        cache, counters = self._engine.cache, self._engine.counters
-        use = cache.look_up(
+        self._raise_fault(fault)
+        counters = self._engine.counters
+        use = self._engine.cache.look_up(
             scope=cache_scope(request, key),
             blocks=blocks,
             minimum_tokens=request.model.cache_minimum_tokens,
             now_s=self._engine.clock(),
         )
-        await asyncio.sleep(self._engine.config.latency_s + (plan.slow_s if fault is Fault.SLOW else 0))
-        cache.begin_response(use)
+        await self._begin_response(fault, use)
         tool = tool_for(request)
         thinking_tokens = self._thinking_tokens(request)
         system, prompt = question_text(request)
@@ -136,19 +98,18 @@ class AnthropicDoor:
             output_tokens=answered.output_tokens,
             blocks=reply.blocks,
         )
-        per_token_s = self._engine.config.latency_per_output_token_s
         if request.stream:
+            per_token_s = self._engine.config.latency_per_output_token_s
             return StreamingResponse(_stream(answered, per_token_s), media_type="text/event-stream; charset=utf-8")
-        if per_token_s:
-            await asyncio.sleep(per_token_s * answered.output_tokens)
-        return _json(message_body(answered), 200)
+        await self._write_out(answered.output_tokens)
+        return json_response(message_body(answered), 200)
 
     async def _count_tokens(self, http: Request, request_id: str) -> Response:
         _key(http)
         self._engine.counters.counting_requests += 1
         request = _read(http, await self._body(http), counting=True)
         blocks = render(request, self._engine.config.hidden_prompt)
-        return _json({"input_tokens": blocks[-1].tokens_through}, 200)
+        return json_response({"input_tokens": blocks[-1].tokens_through}, 200)
 
     async def _list_models(self, http: Request, request_id: str) -> Response:
         _key(http)
@@ -159,7 +120,7 @@ class AnthropicDoor:
         after = http.query_params.get("after_id")
         start = ids.index(after) + 1 if after in ids else 0
         page = MODELS[start : start + int(limit)]
-        return _json(
+        return json_response(
             {
                 "data": [model.as_json() for model in page],
                 "has_more": start + len(page) < len(MODELS),
@@ -174,23 +135,26 @@ class AnthropicDoor:
         name = http.path_params["model_id"]
         if name not in BY_NAME:
             raise errors.model_unknown(name)
-        return _json(BY_NAME[name].as_json(), 200)
+        return json_response(BY_NAME[name].as_json(), 200)
 
     async def _unknown(self, http: Request, request_id: str) -> Response:
         raise errors.path_unknown()
 
-    async def _body(self, http: Request) -> bytes:
-        limit = self._engine.config.max_body_bytes
-        parts = []
-        received = 0
-        async for part in http.stream():
-            received += len(part)
-            # The rest is read and dropped: a client still sending would see a reset instead of the 413.
-            if received <= limit:
-                parts.append(part)
-        if received > limit:
-            raise errors.too_large()
-        return b"".join(parts)
+    def _new_request_id(self) -> str:
+        return self._engine.identifier("req_01")
+
+    def _sign(self, response: Response, request_id: str) -> None:
+        response.headers["request-id"] = request_id
+        response.headers.update(self._rate_headers())
+
+    def _too_large(self) -> RequestRefused:
+        return errors.too_large()
+
+    def _rate_limited(self, retry_after_s: float, requests_per_minute: int) -> RequestRefused:
+        return errors.rate_limited(retry_after_s, requests_per_minute)
+
+    def _failure(self, fault: Fault) -> RequestRefused | None:
+        return errors.failure(fault)
 
     def _thinking_tokens(self, request: MessagesRequest) -> int | None:
         return min(self._engine.config.thinking_tokens, request.max_tokens) if thinks(request) else None
@@ -221,32 +185,9 @@ def _key(http: Request) -> str:
     key = http.headers.get("x-api-key") or http.headers.get("authorization", "").removeprefix("Bearer ").strip()
     if not key:
         raise errors.key_missing()
-    if key.startswith(_INVALID_KEY_PREFIX):
+    if key.startswith(INVALID_KEY_PREFIX):
         raise errors.key_invalid()
     return key
-
-
-def _raise_fault(fault: Fault | None, retry_after_s: float) -> None:
-    match fault:
-        case Fault.RATE_LIMIT_429:
-            raise errors.rate_limited(retry_after_s, 50)
-        case Fault.OVERLOADED_529:
-            raise errors.overloaded()
-        case Fault.SERVER_ERROR_500:
-            raise errors.server_error()
-        case Fault.SPEND_LIMIT_429:
-            raise errors.spend_limit_reached()
-        case Fault.USAGE_LIMIT_400:
-            raise errors.usage_limit_reached()
-
-
-def _contains(request: MessagesRequest, needle: str) -> bool:
-    for text in block_texts(request):
-        pack = read_pack(text)
-        texts = [text] if pack is None else [text, *(block.text for block in pack.blocks)]
-        if any(needle in candidate for candidate in texts):
-            return True
-    return False
 
 
 async def _stream(answered: Answered, per_token_s: float) -> AsyncIterator[bytes]:
@@ -254,11 +195,6 @@ async def _stream(answered: Answered, per_token_s: float) -> AsyncIterator[bytes
         if per_token_s and tokens:
             await asyncio.sleep(per_token_s * tokens)
         yield event
-
-
-def _json(body: JsonObject, status: int) -> Response:
-    encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return Response(encoded, status, media_type="application/json")
 
 
 def _rfc3339(moment_s: float) -> str:

@@ -1,14 +1,20 @@
-"""Anthropic's error bodies, worded as the real API words them where a recording or its documentation shows the words."""
+"""Anthropic's error bodies.
+
+The words of 401, 404, 529, the rate limit, the effort levels and the invalid tool schema are the real API's, from recordings and
+public issues; other words are ours. Statuses and error types are the real API's throughout.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
+from tokenopt_pipeline.sandbox.door import Refusal
+from tokenopt_pipeline.sandbox.faults import Fault
 from tokenopt_pipeline.sandbox.json_value import JsonObject
 
 
-class RequestRefused(Exception):
+class RequestRefused(Refusal):
     """A request the API answers with an error."""
 
     def __init__(
@@ -20,13 +26,9 @@ class RequestRefused(Exception):
         error_code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.status = status
+        super().__init__(status, message, headers=headers)
         self.kind = kind
-        self.message = message
         self.error_code = error_code
-        self.headers = dict(headers or {})
-        """Added to the headers every response has."""
 
     def body(self, request_id: str) -> JsonObject:
         """The JSON body of the response."""
@@ -110,3 +112,18 @@ def server_error() -> RequestRefused:
 def overloaded() -> RequestRefused:
     """529: may succeed later."""
     return RequestRefused(529, "overloaded_error", "Overloaded")
+
+
+def failure(fault: Fault) -> RequestRefused | None:
+    """The refusal of a fault other than a rate limit."""
+    match fault:
+        case Fault.OVERLOADED_529:
+            return overloaded()
+        case Fault.SERVER_ERROR_500:
+            return server_error()
+        case Fault.SPEND_LIMIT_429:
+            return spend_limit_reached()
+        case Fault.USAGE_LIMIT_400:
+            return usage_limit_reached()
+        case _:
+            return None

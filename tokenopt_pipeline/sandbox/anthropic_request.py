@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox.anthropic_errors import invalid, model_unknown
 from tokenopt_pipeline.sandbox.anthropic_models import BY_NAME, AnthropicModel
-from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object
+from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, strings_in
 
 # Every top-level field the SDK's MessageCreateParams knows, and those recorded requests use; anthropic 2.12.0.
 _FIELDS = frozenset(
@@ -43,7 +43,7 @@ class ContentBlock:
     def text(self) -> str:
         """What the model reads: a text block's text; of other blocks every string inside."""
         text = self.value.get("text")
-        return text if isinstance(text, str) else _strings(self.value.get("content", self.value.get("input")))
+        return text if isinstance(text, str) else strings_in(self.value.get("content", self.value.get("input")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,13 +240,3 @@ def _format_schema(value: Json) -> JsonObject | None:
     if not isinstance(schema, dict):
         raise invalid("output_config.format.schema: Field required")
     return schema
-
-
-def _strings(value: Json) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(_strings(child) for child in value)
-    if isinstance(value, dict):
-        return "".join(_strings(child) for key, child in value.items() if key != "type")
-    return "" if value is None else str(value)

@@ -13,11 +13,14 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenopt_pipeline.sandbox.anthropic import AnthropicDoor
+from tokenopt_pipeline.sandbox.chat_door import ChatDoor
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused
 from tokenopt_pipeline.sandbox.engine import Engine
 from tokenopt_pipeline.sandbox.faults import FaultPlan
+from tokenopt_pipeline.sandbox.google_door import GoogleDoor
 from tokenopt_pipeline.sandbox.json_value import Json
+from tokenopt_pipeline.sandbox.openai_door import OpenAIDoor
 
 SIMULATED_HEADER = (b"x-tokenopt-sandbox", b"simulated")
 
@@ -34,6 +37,9 @@ def build_app(
     app = Starlette(
         routes=[
             Mount("/anthropic", routes=AnthropicDoor(engine).routes()),
+            Mount("/openai", routes=OpenAIDoor(engine).routes()),
+            Mount("/google", routes=GoogleDoor(engine).routes()),
+            Mount("/custom", routes=ChatDoor(engine).routes()),
             Route("/healthz", _health, methods=["GET"]),
             Route("/control/stats", control.stats, methods=["GET"]),
             Route("/control/reset", control.reset, methods=["POST"]),

@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from tokenopt_pipeline.sandbox.chat_config import CustomServer
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused, known_keys, number_of, object_of
 from tokenopt_pipeline.sandbox.faults import FaultPlan
+from tokenopt_pipeline.sandbox.google_config import GoogleSettings
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
 from tokenopt_pipeline.sandbox.tokens import HiddenPrompt
 
@@ -24,6 +26,8 @@ class SandboxConfig:
     thinking_tokens: int = 0
     """Output tokens billed for thinking whenever a model thinks."""
     hidden_prompt: HiddenPrompt = field(default_factory=HiddenPrompt)
+    google: GoogleSettings = field(default_factory=GoogleSettings)
+    custom: CustomServer = field(default_factory=CustomServer)
     faults: FaultPlan = field(default_factory=FaultPlan)
     # 32 MB is the real limit: https://platform.claude.com/docs/en/api/errors, read 2026-11-22.
     max_body_bytes: int = 32 * 1024 * 1024
@@ -56,6 +60,8 @@ class SandboxConfig:
             requests_per_minute=None if requests_per_minute is None else _whole(config, "requests_per_minute", 1),
             thinking_tokens=_whole(config, "thinking_tokens", default.thinking_tokens),
             hidden_prompt=_hidden_prompt(config.get("hidden_prompt", {})),
+            google=GoogleSettings.from_json(config.get("google", {})),
+            custom=CustomServer.from_json(config.get("custom", {})),
             faults=FaultPlan.from_json(config.get("faults", {})),
             max_body_bytes=_whole(config, "max_body_bytes", default.max_body_bytes),
             max_cache_entries=_whole(config, "max_cache_entries", default.max_cache_entries),

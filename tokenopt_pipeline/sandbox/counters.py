@@ -49,18 +49,22 @@ class Counters:
         self.calls += 1
         self.blocks += blocks
         self.cache_hits += use.read_tokens > 0
-        self.cache_writes += use.write_5m_tokens + use.write_1h_tokens > 0
+        self.cache_writes += use.written_tokens > 0
         self.by_model[model] += 1
         self.by_stop_reason[stop_reason] += 1
         self.tokens["input"] += use.uncached_tokens
         self.tokens["cache_read"] += use.read_tokens
         self.tokens["cache_write_5m"] += use.write_5m_tokens
         self.tokens["cache_write_1h"] += use.write_1h_tokens
+        self.tokens["cache_write_30m"] += use.write_30m_tokens
+        self.tokens["cache_write_12h"] += use.write_12h_tokens
         self.tokens["output"] += output_tokens
 
     def as_json(self) -> JsonObject:
         """The counters as `GET /control/stats` shows them."""
-        classes = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+        classes = ["input", "cache_read", "cache_write_5m", "cache_write_1h", "output"]
+        # Only one provider has these lifetimes; where nothing was written at them they would be noise.
+        classes += [name for name in ("cache_write_30m", "cache_write_12h") if self.tokens[name]]
         return {
             "kind": "simulated",
             "requests": self.requests,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.counters import Counters
 from tokenopt_pipeline.sandbox.faults import FaultDraw, FaultPlan
+from tokenopt_pipeline.sandbox.google_caches import CachedContents
 from tokenopt_pipeline.sandbox.prefix_cache import PrefixCache
 from tokenopt_pipeline.sandbox.rate_limit import RequestLimit
 
@@ -29,6 +30,7 @@ class Engine:
         """Forget everything seen, and go back to the configured fault plan."""
         self.counters = Counters()
         self.cache = PrefixCache(max_entries=self.config.max_cache_entries)
+        self.cached_contents = CachedContents(max_entries=self.config.max_cache_entries)
         self.limit = RequestLimit(self.config.requests_per_minute)
         self.set_faults(self.config.faults)
 

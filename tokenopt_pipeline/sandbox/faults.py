@@ -24,6 +24,7 @@ class Fault(StrEnum):
     WRONG_TYPE = "wrong_type"
     TRUNCATE = "truncate"
     REFUSE = "refuse"
+    BLOCK_PROMPT = "block_prompt"
     PROSE = "prose"
 
     RATE_LIMIT_429 = "rate_limit_429"

@@ -55,6 +55,21 @@ class Sandbox:
         """What ANTHROPIC_BASE_URL should be."""
         return f"{self.base_url}/anthropic"
 
+    @property
+    def openai_url(self) -> str:
+        """What OPENAI_BASE_URL should be."""
+        return f"{self.base_url}/openai/v1"
+
+    @property
+    def google_url(self) -> str:
+        """What GOOGLE_GEMINI_BASE_URL should be; the API version follows it."""
+        return f"{self.base_url}/google"
+
+    @property
+    def custom_url(self) -> str:
+        """The base URL of the OpenAI-compatible server."""
+        return f"{self.base_url}/custom/v1"
+
 
 @contextmanager
 def running_sandbox(config: SandboxConfig | None = None, *, clock: Clock | None = None) -> Iterator[Sandbox]:

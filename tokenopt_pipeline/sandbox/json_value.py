@@ -1,4 +1,4 @@
-"""The type of anything JSON can say, and the two readings of it the sandbox needs everywhere."""
+"""The type of anything JSON can say, and the readings of it the sandbox needs everywhere."""
 
 from __future__ import annotations
 
@@ -27,3 +27,14 @@ def is_number(value: Json) -> bool:
 def compact(value: Json) -> str:
     """The shortest JSON text of `value`, keys in their given order: order is part of a prompt's bytes."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def strings_in(value: Json) -> str:
+    """Every text inside `value`, one after the other; `type` members are labels, not text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(strings_in(child) for child in value)
+    if isinstance(value, dict):
+        return "".join(strings_in(child) for key, child in value.items() if key != "type")
+    return "" if value is None else str(value)

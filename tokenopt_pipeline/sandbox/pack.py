@@ -69,3 +69,24 @@ def read_extraction_schema(system: str) -> JsonObject | None:
                 return None
             return schema if isinstance(schema, dict) else None
     return None
+
+
+def promised_schema(system: str, prompt: str) -> JsonObject:
+    """The schema a model keeps to when it was told to answer in JSON but bound to no schema.
+
+    A pack prompt's system part says it; without one, a model invents a shape of its own.
+    """
+    entry = read_extraction_schema(system)
+    if read_pack(prompt) is None or entry is None:
+        return {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
+    return {
+        "type": "object",
+        "properties": {"results": {"type": "array", "items": entry}},
+        "required": ["results"],
+        **{key: entry[key] for key in ("$defs", "definitions") if key in entry},
+    }
+
+
+def promises_json(system: str, prompt: str) -> bool:
+    """Whether the prompt alone asks for a pack's JSON answer."""
+    return read_pack(prompt) is not None and read_extraction_schema(system) is not None

@@ -6,13 +6,15 @@ Rules and their source: https://platform.claude.com/docs/en/build-with-claude/pr
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 LOOK_BACK_BLOCKS = 20
 TTL_5M_S = 300
 TTL_1H_S = 3600
+TTL_30M_S = 1800
+TTL_12H_S = 43_200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +40,20 @@ class PendingWrite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheUse:
-    """How one prompt's tokens are billed; the four classes add up to the prompt."""
+    """How one prompt's tokens are billed; the classes add up to the prompt."""
 
     read_tokens: int = 0
     write_5m_tokens: int = 0
     write_1h_tokens: int = 0
+    write_30m_tokens: int = 0
+    write_12h_tokens: int = 0
     uncached_tokens: int
     pending: tuple[PendingWrite, ...] = ()
+
+    @property
+    def written_tokens(self) -> int:
+        """Everything billed as written."""
+        return self.write_5m_tokens + self.write_1h_tokens + self.write_30m_tokens + self.write_12h_tokens
 
 
 @dataclass(slots=True)
@@ -73,34 +82,59 @@ class PrefixCache:
         `scope` is what separates caches that never share (key, model, output format). Nothing becomes readable by this
         call: `begin_response` does that, which is why simultaneous cold requests all write.
         """
-        total_tokens = blocks[-1].tokens_through if blocks else 0
         breakpoints = [
             index
             for index, block in enumerate(blocks)
             if block.ttl_s is not None and block.tokens_through >= minimum_tokens
         ]
-        if not breakpoints:
+        # The breakpoint itself is the first of the positions looked at.
+        looked_at = {
+            index
+            for breakpoint_index in breakpoints
+            for index in range(max(0, breakpoint_index - LOOK_BACK_BLOCKS + 1), breakpoint_index + 1)
+        }
+        return self.use(scope=scope, blocks=blocks, read_at=looked_at, write_at=breakpoints, now_s=now_s)
+
+    def use(
+        self,
+        *,
+        scope: bytes,
+        blocks: Sequence[PrefixBlock],
+        read_at: Collection[int],
+        write_at: Sequence[int],
+        now_s: float,
+        writes_are_billed: bool = True,
+    ) -> CacheUse:
+        """The same, for providers that choose differently where to look (`read_at`) and where to write (`write_at`, ascending).
+
+        Both name blocks by their index; every block of `write_at` has a lifetime.
+        """
+        total_tokens = blocks[-1].tokens_through if blocks else 0
+        if not read_at and not write_at:
             return CacheUse(uncached_tokens=total_tokens)
-        digests = _prefix_digests(scope, blocks[: breakpoints[-1] + 1])
-        hit = self._longest_hit(digests, breakpoints, now_s)
+        digests = _prefix_digests(scope, blocks[: max((*read_at, *write_at)) + 1])
+        hit = next((index for index in sorted(read_at, reverse=True) if self._is_warm(digests[index], now_s)), None)
         boundary_tokens = 0 if hit is None else blocks[hit].tokens_through
         read_tokens = boundary_tokens
-        written = {TTL_5M_S: 0, TTL_1H_S: 0}
+        written: Counter[int] = Counter()
         pending = []
-        for index in breakpoints:
+        for index in write_at:
             if hit is not None and index <= hit:
                 self._refresh(digests[index], now_s)
                 continue
             ttl_s = blocks[index].ttl_s or TTL_5M_S
-            written[ttl_s] += blocks[index].tokens_through - boundary_tokens
-            boundary_tokens = blocks[index].tokens_through
             pending.append(PendingWrite(digest=digests[index], ttl_s=ttl_s, started_s=now_s))
+            if writes_are_billed:
+                written[ttl_s] += blocks[index].tokens_through - boundary_tokens
+                boundary_tokens = blocks[index].tokens_through
         if hit is not None:
             self._refresh(digests[hit], now_s)
         return CacheUse(
             read_tokens=read_tokens,
             write_5m_tokens=written[TTL_5M_S],
             write_1h_tokens=written[TTL_1H_S],
+            write_30m_tokens=written[TTL_30M_S],
+            write_12h_tokens=written[TTL_12H_S],
             uncached_tokens=total_tokens - boundary_tokens,
             pending=tuple(pending),
         )
@@ -115,16 +149,6 @@ class PrefixCache:
             self._entries.move_to_end(write.digest)
         while len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)
-
-    def _longest_hit(self, digests: Sequence[bytes], breakpoints: Sequence[int], now_s: float) -> int | None:
-        best: int | None = None
-        for breakpoint_index in breakpoints:
-            # The breakpoint itself is the first of the positions looked at.
-            for index in range(breakpoint_index, max(-1, breakpoint_index - LOOK_BACK_BLOCKS), -1):
-                if self._is_warm(digests[index], now_s):
-                    best = index if best is None else max(best, index)
-                    break
-        return best
 
     def _is_warm(self, digest: bytes, now_s: float) -> bool:
         entry = self._entries.get(digest)

@@ -55,7 +55,7 @@ def compose_reply(question: Question, fault: Fault | None) -> Reply:
     """The reply to `question`, with `fault` if there is one."""
     pack = read_pack(question.prompt)
     blocks = 0 if pack is None else len(pack.blocks)
-    if fault is Fault.REFUSE:
+    if fault in (Fault.REFUSE, Fault.BLOCK_PROMPT):
         return Reply(text="", as_tool=False, output_tokens=_REFUSAL_TOKENS, refused=True, blocks=blocks)
     if question.schema is None or fault is Fault.PROSE:
         text = snippet(question.prompt, Choice.of(question.prompt))

@@ -207,8 +207,9 @@ def test_an_output_that_takes_no_more_is_one_line(module_terminal: Terminal) -> 
 def test_doctor_names_database_provider_and_model(module_terminal: Terminal) -> None:
     findings = json.loads(module_terminal.tok("doctor", "--json").out)
     assert all(finding["ok"] for finding in findings.values())
-    assert "simulated" in findings["provider"]["found"]
-    assert "priced" in findings["model"]["found"]
+    assert "simulated" in findings["anthropic"]["found"]
+    assert findings["openai"]["found"] == "not configured: OPENAI_API_KEY is not set"
+    assert "priced" in findings["tier model claude-sonnet-5-5"]["found"]
 
 
 def test_init_writes_a_policy_that_changes_nothing_and_overwrites_nothing(module_terminal: Terminal) -> None:

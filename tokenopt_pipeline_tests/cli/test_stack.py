@@ -31,12 +31,12 @@ from tokenopt_pipeline.cli.stack import (
 )
 from tokenopt_pipeline.cli.stack_state import StackState, StackUnavailable, write_state
 from tokenopt_pipeline.domain.errors import InvalidInput
-from tokenopt_pipeline.settings import Settings
+from tokenopt_pipeline.settings import Settings, VendorSettings
 from tokenopt_pipeline_tests.postgres_servers import reachable_folder, wait_until
 
 
 def settings_of(home: Path, database_url: str | None = None) -> Settings:
-    return Settings(home=home, database_url=database_url, has_anthropic_credentials=False, anthropic_base_url=None)
+    return Settings(home=home, database_url=database_url, vendors={})
 
 
 @pytest.fixture
@@ -49,7 +49,9 @@ def home() -> Iterator[Path]:
 
 
 def with_key(settings: Settings) -> Settings:
-    return replace(settings, has_anthropic_credentials=True)
+    return replace(
+        settings, vendors={"anthropic": VendorSettings(has_credentials=True, key_variable="ANTHROPIC_API_KEY")}
+    )
 
 
 def ask(status: StackStatus, query: str) -> Any:

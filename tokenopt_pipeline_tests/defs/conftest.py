@@ -31,5 +31,11 @@ def dagster_rig(line_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("TOKENOPT_HOME", str(tmp_path))
     with connect(line_database) as connection, dg.DagsterInstance.ephemeral() as instance:
         rig = Rig(connection=connection)
-        monkeypatch.setattr(resources, "open_backend", lambda _: Backend(provider=rig.provider, kind=RunKind.SIMULATED))
+        monkeypatch.setattr(
+            resources,
+            "open_backend",
+            lambda _: Backend(
+                providers={"anthropic": rig.provider}, kinds={"anthropic": RunKind.SIMULATED}, key_variables={}
+            ),
+        )
         yield DagsterRig(rig=rig, instance=instance)

@@ -69,6 +69,4 @@ def test_one_job_takes_shards_down_the_line_and_checks_them() -> None:
 
 def test_only_provider_calls_are_in_the_providers_pool() -> None:
     nodes = defs.resolve_job_def("extraction").nodes
-    assert {n.name: n.definition.pools for n in nodes if n.definition.pools} == {
-        "model_responses": {"provider_anthropic"}
-    }
+    assert {n.name: n.definition.pools for n in nodes if n.definition.pools} == {"model_responses": {"providers"}}

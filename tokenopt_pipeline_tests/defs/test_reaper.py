@@ -46,7 +46,7 @@ def waiting():
 def held():
     waiting()
 
-settings = Settings(home=home, database_url=None, has_anthropic_credentials=False, anthropic_base_url=None)
+settings = Settings(home=home, database_url=None, vendors={})
 with open_instance(settings, url) as instance:
     held.execute_in_process(instance=instance, tags=worker_tags(instance) if signs else {})
 """
@@ -68,7 +68,7 @@ def url(embedded_server: tuple[str, Path]) -> str:
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Settings]:
     with reachable_folder() as home:
-        yield Settings(home=home, database_url=None, has_anthropic_credentials=False, anthropic_base_url=None)
+        yield Settings(home=home, database_url=None, vendors={})
 
 
 @pytest.fixture(scope="module")

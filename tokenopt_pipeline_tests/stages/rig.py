@@ -122,7 +122,9 @@ class Rig:
 
     def line(self, connection: Connection | None = None) -> Line:
         """A line of its own, which has learnt nothing yet; on another connection it is another process."""
-        backend = Backend(provider=self.provider, kind=RunKind.SIMULATED)
+        backend = Backend(
+            providers={"anthropic": self.provider}, kinds={"anthropic": RunKind.SIMULATED}, key_variables={}
+        )
         line = line_on(connection or self.connection, backend)
         line.clock = self.clock
         line.models = OneSpec(model=self.model)

@@ -1,0 +1,246 @@
+"""Any server that speaks OpenAI's Chat Completions: what it cannot do is found out once and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from tokenopt_pipeline.adapters.answer_reading import (
+    mapping_in,
+    object_in,
+    tokens_in,
+    without_fence,
+    without_thoughts,
+)
+from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key
+from tokenopt_pipeline.adapters.http_refusals import body_of, error_in, one_line
+from tokenopt_pipeline.adapters.openai import strict_schema
+from tokenopt_pipeline.adapters.openai_dialect import StrictSchema, without_added_nulls
+from tokenopt_pipeline.adapters.openai_errors import mapped_errors, refusal, status_behind
+from tokenopt_pipeline.domain.errors import ContextWindowExceeded, ProviderUnavailable
+from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
+from tokenopt_pipeline.domain.usage import TokenUsage
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+_VENDOR = "custom"
+_FORMAT_NAME = "results"
+# Stands where the SDK wants a key; the header that would carry it is left out.
+_NO_KEY = "none"
+# 400 says the protocol, 422 say servers that check fields, 500 and 501 say some that fail on what they do not know.
+_REFUSED_FIELD = (400, 422, 500, 501)
+_UNKNOWN_FIELD = ("unsupported", "not supported", "not permitted", "unknown", "unrecognized", "unrecognised")
+
+
+class Capability(StrEnum):
+    """How a server can be made to answer in JSON, the best first."""
+
+    JSON_SCHEMA = "json_schema"
+    JSON_OBJECT = "json_object"
+    PROMPT_ONLY = "prompt_only"
+
+
+_LADDER = tuple(Capability)
+
+
+class CustomProvider:
+    """`ports.Provider` for the OpenAI-compatible server at `base_url`."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str | None = None,
+        capability: Capability | str | None = None,
+        http_client: httpx2.Client | None = None,
+    ) -> None:
+        """No `api_key`: requests carry none, whatever the environment holds for other servers.
+
+        No `capability`: the best is tried, and a lower one remembered when the server refuses it.
+        Raises ValueError for a capability that is none.
+        """
+        self._base_url = base_url
+        self._api_key = api_key
+        self._http_client = http_client
+        self._declared = None if capability is None else Capability(capability)
+        self._rung = 0 if self._declared is None else _LADDER.index(self._declared)
+        self._limit_name = "max_tokens"
+        self._client: openai.OpenAI | None = None
+        self._lock = Lock()
+
+    @property
+    def capability(self) -> Capability:
+        """What requests ask for now."""
+        return _LADDER[self._rung]
+
+    def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
+        """One answered call. Safe to call from several threads.
+
+        Only a request whose very form the server refuses is sent again, in another form, and that is remembered.
+        """
+        with mapped_errors(_VENDOR, self._secrets):
+            strict = strict_schema(request)
+            client = self._connected()
+            while True:
+                rung, limit_name = self._rung, self._limit_name
+                asked = self._format(rung, strict)
+                body = {**_body(request), limit_name: request.max_tokens, **asked}
+                try:
+                    raw = self._send(client, body, _extra(request), timeout_s)
+                except _status_error() as problem:
+                    if not self._learned(problem, rung=rung, limit_name=limit_name, asked=bool(asked)):
+                        raise
+                    continue
+                bound = strict if asked.get("response_format", {}).get("type") == Capability.JSON_SCHEMA else None
+                return _read(raw.content, raw.headers, request=request, strict=bound)
+
+    def _send(self, client: openai.OpenAI, body: dict[str, Any], extra: dict[str, Any] | None, timeout_s: float) -> Any:
+        import openai
+
+        headers = None if self._api_key else {"Authorization": openai.omit}
+        return client.chat.completions.with_raw_response.create(
+            **body, extra_body=extra, extra_headers=headers, timeout=timeout_s
+        )
+
+    def _format(self, rung: int, strict: StrictSchema | None) -> dict[str, Any]:
+        capability = _LADDER[rung]
+        if capability is Capability.PROMPT_ONLY:
+            return {}
+        if capability is Capability.JSON_OBJECT or strict is None:
+            return {"response_format": {"type": "json_object"}}
+        schema = {"name": _FORMAT_NAME, "schema": strict.schema, "strict": True}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+    def _learned(self, problem: openai.APIStatusError, *, rung: int, limit_name: str, asked: bool) -> bool:
+        """Whether the refusal named a form that the next request will not have. Each is given up once."""
+        body = body_of(problem.response)
+        error = refusal(_VENDOR, problem.status_code, body=body, headers=problem.response.headers)
+        if problem.status_code not in _REFUSED_FIELD or isinstance(error, ContextWindowExceeded):
+            return False
+        told = problem.response.text
+        with self._lock:
+            # Another thread may have learned it meanwhile; then the request is only sent again.
+            if limit_name == "max_tokens" and _refuses_max_tokens(told):
+                self._limit_name = "max_completion_tokens"
+                return True
+            if "response_format" in told and asked and self._declared is None and rung + 1 < len(_LADDER):
+                self._rung = max(self._rung, rung + 1)
+                return True
+        return False
+
+    def _connected(self) -> openai.OpenAI:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> openai.OpenAI:
+        import openai
+
+        check_base_url(_VENDOR, self._base_url)
+        check_key(_VENDOR, self._api_key)
+        client = openai.OpenAI(
+            api_key=self._api_key or _NO_KEY,
+            # Empty, so that the SDK does not look into the environment.
+            admin_api_key="",
+            base_url=self._base_url,
+            max_retries=0,
+            http_client=self._http_client or openai.DefaultHttpxClient(mounts=LOOPBACK_MOUNTS),
+        )
+        # What the environment holds for OpenAI is not for this server; the SDK has no public way to say so.
+        client.organization = client.project = None
+        client._custom_headers = {}
+        return client
+
+    def _secrets(self) -> list[str]:
+        return [self._api_key] if self._api_key else []
+
+
+def _refuses_max_tokens(told: str) -> bool:
+    """Whether the field itself is refused, rather than its value."""
+    lowered = told.lower()
+    return "max_completion_tokens" in told or (
+        "max_tokens" in told and any(words in lowered for words in _UNKNOWN_FIELD)
+    )
+
+
+def _status_error() -> type[openai.APIStatusError]:
+    import openai
+
+    return openai.APIStatusError
+
+
+def _body(request: ModelRequest) -> dict[str, Any]:
+    # Nothing but what every such server knows: unknown fields are refused by some.
+    return {
+        "model": request.model.ref.model,
+        "messages": [
+            {"role": "system", "content": request.system},
+            {"role": "user", "content": request.user},
+        ],
+    }
+
+
+def _extra(request: ModelRequest) -> dict[str, Any] | None:
+    """Members that make the model think least; every server has its own."""
+    return None if request.model.thinking is None else dict(object_in(request.model.thinking))
+
+
+def _read(
+    content: bytes, headers: Mapping[str, str], *, request: ModelRequest, strict: StrictSchema | None
+) -> ModelResponse:
+    try:
+        message = object_in(content)
+        error = error_in(message)
+        if error is None:
+            text, stop, words = _answer(message)
+            if strict is not None and strict.adds_null:
+                text = without_added_nulls(text, request.output_schema)
+            return ModelResponse(
+                text="" if stop is StopReason.REFUSED else text,
+                stop=stop,
+                usage=_usage(message),
+                request_id=headers.get("x-request-id"),
+                simulated=SANDBOX_HEADER in headers,
+                refusal=words,
+            )
+    except ValueError as problem:
+        raise ProviderUnavailable(f"{_VENDOR}: the response cannot be read: {one_line(problem)}") from problem
+    raise refusal(_VENDOR, status_behind(error), body=message, headers=headers)
+
+
+def _answer(message: Mapping[str, Any]) -> tuple[str, StopReason, str | None]:
+    """(text, stop, words of a refusal). Raises ValueError for JSON that is no completion."""
+    choices = message.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise ValueError("it is no completion with choices")
+    said = mapping_in(choices[0], "message")
+    content, refused = said.get("content"), said.get("refusal")
+    text = without_fence(without_thoughts(content)) if isinstance(content, str) else ""
+    reason = choices[0].get("finish_reason")
+    if isinstance(refused, str) and refused:
+        return text, StopReason.REFUSED, " ".join(refused.split())
+    if reason == "content_filter":
+        return text, StopReason.REFUSED, reason
+    return text, StopReason.TRUNCATED if reason == "length" else StopReason.COMPLETE, None
+
+
+def _usage(message: Mapping[str, Any]) -> TokenUsage:
+    usage = message.get("usage")
+    if not isinstance(usage, dict):
+        # What it cost would be unknown, and unknown is not nothing.
+        raise ValueError("it has no usage")
+    details = mapping_in(usage, "prompt_tokens_details")
+    read = tokens_in(details, "cached_tokens", default=0)
+    written = tokens_in(details, "cache_write_tokens", default=0)
+    return TokenUsage(
+        # The total includes what was read from and written to a cache. Chat writes live 30 minutes: see openai.py.
+        input_uncached=max(tokens_in(usage, "prompt_tokens") - read - written, 0),
+        cache_write_5m=written,
+        cache_read=read,
+        output=tokens_in(usage, "completion_tokens", default=0),
+    )

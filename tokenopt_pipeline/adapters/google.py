@@ -1,0 +1,195 @@
+"""Google's Gemini API through its own SDK: one call, no retries, every error mapped to ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from tokenopt_pipeline.adapters.answer_reading import mapping_in, object_in, tokens_in, without_fence
+from tokenopt_pipeline.adapters.google_dialect import to_dialect
+from tokenopt_pipeline.adapters.google_errors import mapped_errors, refusal, status_behind
+from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key
+from tokenopt_pipeline.adapters.http_refusals import error_in, one_line
+from tokenopt_pipeline.adapters.schema_reading import NotExpressible
+from tokenopt_pipeline.domain.errors import ProviderUnavailable
+from tokenopt_pipeline.domain.fingerprints import canonical_schema, ordered_json
+from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
+from tokenopt_pipeline.domain.usage import TokenUsage
+
+if TYPE_CHECKING:
+    import httpx2
+    from google import genai
+    from google.genai import types
+
+_VENDOR = "google"
+# The SDK's default, v1, has neither newest model names nor caches.
+_API_VERSION = "v1beta"
+_STOPS = {
+    "MAX_TOKENS": StopReason.TRUNCATED,
+    "CONTINUATION": StopReason.TRUNCATED,
+    "SAFETY": StopReason.REFUSED,
+    "RECITATION": StopReason.REFUSED,
+    "LANGUAGE": StopReason.REFUSED,
+    "BLOCKLIST": StopReason.REFUSED,
+    "PROHIBITED_CONTENT": StopReason.REFUSED,
+    "SPII": StopReason.REFUSED,
+    "ESCALATION": StopReason.REFUSED,
+    "MODEL_ARMOR": StopReason.REFUSED,
+    "PUP_LIMITED_DISABLED": StopReason.REFUSED,
+}
+# Gateways that speak protocol buffers inside send the enum's numbers.
+_REASONS = ("FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER")
+
+
+class GoogleProvider:
+    """`ports.Provider` for Gemini models and for whatever speaks `generateContent` at `base_url`."""
+
+    def __init__(
+        self, *, api_key: str | None = None, base_url: str | None = None, http_client: httpx2.Client | None = None
+    ) -> None:
+        """None: the SDK looks into the environment itself (GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL, …)."""
+        self._api_key = api_key
+        self._base_url = base_url
+        self._http_client = http_client
+        # Kept as long as this object: the SDK closes its transport with the client.
+        self._client: genai.Client | None = None
+        self._lock = Lock()
+
+    def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
+        """One call, without any retry. Safe to call from several threads."""
+        with mapped_errors(self._secrets):
+            answered = self._connected().models.generate_content(
+                model=request.model.ref.model, contents=[_user(request)], config=_config(request, timeout_s)
+            )
+            raw = answered.sdk_http_response
+            headers = (raw and raw.headers) or {}
+            return _read((raw and raw.body) or "", {name.lower(): value for name, value in headers.items()})
+
+    def _connected(self) -> genai.Client:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> genai.Client:
+        import httpx2
+        from google import genai
+        from google.genai import types
+
+        if self._base_url is not None:
+            check_base_url(_VENDOR, self._base_url)
+        check_key(_VENDOR, self._api_key)
+        options = types.HttpOptions(
+            api_version=_API_VERSION,
+            base_url=self._base_url,
+            httpx_client=self._http_client or httpx2.Client(mounts=LOOPBACK_MOUNTS, follow_redirects=True),
+            # None is one attempt: the pipeline has its own retries, which count, wait and tell.
+            retry_options=None,
+        )
+        # Explicit, because an environment variable would turn the client to another API.
+        client = genai.Client(vertexai=False, api_key=self._api_key, http_options=options)
+        check_base_url(_VENDOR, str(client._api_client._http_options.base_url))
+        check_key(_VENDOR, client._api_client.api_key)
+        return client
+
+    def _secrets(self) -> list[str]:
+        # The SDK has no public way to the key that it found in the environment.
+        found = self._client._api_client.api_key if self._client is not None else None
+        return [secret for secret in (self._api_key, found) if secret]
+
+
+def _user(request: ModelRequest) -> types.Content:
+    from google.genai import types
+
+    return types.Content(role="user", parts=[types.Part(text=request.user)])
+
+
+def _config(request: ModelRequest, timeout_s: float) -> types.GenerateContentConfig:
+    from google.genai import types
+
+    thinking = request.model.thinking
+    # Caching is the provider's own affair here: shared prefixes are found without a mark, so `cache_ttl` has no say.
+    return types.GenerateContentConfig(
+        system_instruction=request.system,
+        max_output_tokens=request.max_tokens,
+        response_mime_type="application/json",
+        response_json_schema=_dialect(ordered_json(canonical_schema(request.output_schema))),
+        thinking_config=None if thinking is None else types.ThinkingConfig.model_validate_json(thinking),
+        # Both would make further calls, billed and unseen.
+        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+        automatic_continuation=False,
+        http_options=types.HttpOptions(timeout=max(round(timeout_s * 1000), 1)),
+        should_return_http_response=True,
+    )
+
+
+@lru_cache(maxsize=16)
+def _dialect(schema: str) -> dict[str, Any] | None:
+    try:
+        return to_dialect(json.loads(schema))
+    except NotExpressible:
+        return None
+
+
+def _read(content: str, headers: Mapping[str, str]) -> ModelResponse:
+    try:
+        message = object_in(content)
+        error = error_in(message)
+        if error is None:
+            text, stop, words = _answer(message)
+            return ModelResponse(
+                text="" if stop is StopReason.REFUSED else text,
+                stop=stop,
+                usage=_usage(message),
+                request_id=str(message["responseId"]) if message.get("responseId") else None,
+                simulated=SANDBOX_HEADER in headers,
+                refusal=words,
+            )
+    except ValueError as problem:
+        # A 200 that holds no answer comes from something between us and the provider.
+        raise ProviderUnavailable(f"{_VENDOR}: the response cannot be read: {one_line(problem)}") from problem
+    raise refusal(status_behind(error), body=message, headers=headers)
+
+
+def _answer(message: Mapping[str, Any]) -> tuple[str, StopReason, str | None]:
+    """(text, stop, words of a refusal). Raises ValueError for JSON that is no response."""
+    candidates = message.get("candidates")
+    blocked = mapping_in(message, "promptFeedback")
+    if blocked.get("blockReason"):
+        # The prompt itself was refused; no candidate was made.
+        return "", StopReason.REFUSED, _one_line_of(blocked.get("blockReasonMessage") or blocked["blockReason"])
+    if not isinstance(candidates, list) or not candidates or not isinstance(candidates[0], dict):
+        raise ValueError("it is no response with candidates")
+    first = candidates[0]
+    reason = first.get("finishReason")
+    if isinstance(reason, int) and 0 <= reason < len(_REASONS):
+        reason = _REASONS[reason]
+    stop = _STOPS.get(str(reason), StopReason.COMPLETE)
+    parts = mapping_in(first, "content").get("parts")
+    found = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    text = "".join(str(part["text"]) for part in found if "text" in part and not part.get("thought"))
+    refused = stop is StopReason.REFUSED
+    return without_fence(text), stop, _one_line_of(first.get("finishMessage") or reason) if refused else None
+
+
+def _one_line_of(words: object) -> str:
+    return " ".join(str(words).split())
+
+
+def _usage(message: Mapping[str, Any]) -> TokenUsage:
+    usage = message.get("usageMetadata")
+    if not isinstance(usage, dict):
+        raise ValueError("it has no usage")
+    read = tokens_in(usage, "cachedContentTokenCount", default=0)
+    # The prompt's count includes what was read from a cache, and not what tools of the provider put in.
+    prompt = tokens_in(usage, "promptTokenCount", default=0)
+    prompt += tokens_in(usage, "toolUsePromptTokenCount", default=0)
+    return TokenUsage(
+        input_uncached=max(prompt - read, 0),
+        cache_read=read,
+        # Thoughts are billed as output and are not among the candidates' tokens.
+        output=tokens_in(usage, "candidatesTokenCount", default=0) + tokens_in(usage, "thoughtsTokenCount", default=0),
+    )
