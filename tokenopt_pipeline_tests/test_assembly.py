@@ -1,0 +1,140 @@
+"""Which vendors a process can ask, and that they are one pipeline."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tokenopt_pipeline import assembly
+from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
+from tokenopt_pipeline.adapters.files import load_schema
+from tokenopt_pipeline.adapters.postgres.connection import Connection, rows
+from tokenopt_pipeline.adapters.readers import read_document
+from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
+from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.policy import resolve
+from tokenopt_pipeline.domain.routing import parse_model_ref
+from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
+from tokenopt_pipeline.domain.schemas import parse_schema
+from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.settings import Settings, read_settings
+from tokenopt_pipeline.stages.ingest import ingest_source
+from tokenopt_pipeline.stages.plan import RunRequest, plan_run
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+DOCUMENT = Path(__file__).resolve().parents[1] / "demo" / "collection" / "press-release.md"
+MODELS = ("anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "google/gemini-3.8-flash")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def vendors(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An environment in which every vendor's SDK finds the sandbox."""
+    for key in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.setenv(key, "sandbox")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", sandbox.anthropic_url)
+    monkeypatch.setenv("OPENAI_BASE_URL", sandbox.openai_url)
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", sandbox.google_url)
+    return read_settings()
+
+
+def test_a_sandbox_at_a_vendors_address_is_recognised_and_never_called_live(vendors: Settings) -> None:
+    backend = assembly.open_backend(vendors)
+    assert backend.kinds == dict.fromkeys(("anthropic", "openai", "google"), RunKind.SIMULATED)
+
+
+def test_whoever_else_answers_on_loopback_is_taken_for_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Somebody(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Somebody) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+        backend = assembly.open_backend(read_settings())
+        server.shutdown()
+    assert backend.kinds == {"openai": RunKind.LIVE}
+
+
+def test_a_model_of_a_vendor_without_a_key_is_refused_by_the_variable_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "k")
+    backend = assembly.open_backend(read_settings())
+    with pytest.raises(InvalidInput, match="anthropic/claude-opus-5: ANTHROPIC_API_KEY is not set; configured: google"):
+        backend.kind_of([parse_model_ref("anthropic/claude-opus-5")])
+    with pytest.raises(InvalidInput, match="provider 'nobody' is unknown"):
+        backend.kind_of([parse_model_ref("nobody/m")])
+
+
+def test_a_run_that_would_mix_stand_ins_with_vendors_is_refused() -> None:
+    backend = assembly.Backend(
+        providers=dict.fromkeys(("anthropic", "openai"), AnthropicProvider()),
+        kinds={"anthropic": RunKind.SIMULATED, "openai": RunKind.LIVE},
+        key_variables={},
+    )
+    with pytest.raises(InvalidInput, match="never mixed"):
+        backend.kind_of([parse_model_ref("anthropic/a"), parse_model_ref("openai/b")])
+
+
+def test_the_same_collection_gets_the_same_overlays_from_every_vendor(
+    vendors: Settings, connection: Connection
+) -> None:
+    backend = assembly.open_backend(vendors)
+    line = assembly.line_on(connection, backend)
+    store, tokenizer = assembly.collections_on(connection), O200kTokenizer()
+    ingest_source(
+        DOCUMENT.name,
+        DOCUMENT.read_bytes(),
+        collection="c",
+        read=read_document,
+        tokenizer=tokenizer,
+        store=store,
+        now=NOW,
+    )
+    name, source = load_schema("facts-and-entities")
+    schema = parse_schema(source, name=name)
+
+    def overlays(model: str) -> list[tuple[object, ...]]:
+        request = RunRequest(
+            collection="c",
+            schema=schema,
+            schema_source=source,
+            resolved=resolve([("test", {"routing": {"model": model}})]),
+            mode="sync",
+            kind=backend.kind_of([parse_model_ref(model)]),
+        )
+        run: Run = plan_run(
+            request,
+            run_id=model.replace("/", "-"),
+            collections=store,
+            runs=line.runs,
+            models=line.models,
+            prices=line.prices,
+            validators=line.validators,
+            tokenizer=tokenizer,
+            now=NOW,
+        )
+        line.whole(run, Shard(run_no=run.run_no, shard_no=0))
+        found = rows(connection, "export_blocks", run_no=run.run_no)
+        assert {r["model"] for r in found if r["status"] == "ai_complete" and r["reused_from_run"] is None} == {model}
+        return [(r["block_index"], r["status"], r["rule_id"], r["answer"]) for r in found]
+
+    first, *others = [overlays(model) for model in MODELS]
+    assert any(status == "ai_complete" for _, status, _, _ in first)
+    assert all(other == first for other in others)
