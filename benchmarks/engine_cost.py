@@ -65,22 +65,28 @@ def workload(n_blocks: int) -> tuple[str, dict[str, object]]:
     return "\n".join(lines), schema
 
 
-def measured(step: str, folder: Path, *arguments: str) -> tuple[Cost, dict[str, object]]:
+def step_cost(step: str, folder: Path, *arguments: str) -> tuple[Cost, dict[str, object]]:
     """Runs one step of this file as a process; its cost and the JSON it printed."""
-    command = [sys.executable, "-m", "benchmarks.engine_cost", "--step", step, "--folder", str(folder), *arguments]
+    cost, printed = process_cost("-m", "benchmarks.engine_cost", "--step", step, "--folder", str(folder), *arguments)
+    return cost, json.loads(printed)
+
+
+def process_cost(*arguments: str) -> tuple[Cost, str]:
+    """Runs Python with these arguments; what the operating system accounts to the process, and what it printed."""
+    command = [sys.executable, *arguments]
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
-        raise SystemExit(f"step {step} failed")
+        raise SystemExit(f"{' '.join(arguments)} failed")
     cost = Cost(
         cpu_s=usage.ru_utime + usage.ru_stime,
         wall_s=time.perf_counter() - started,
         peak_rss_mb=usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024),
     )
-    return cost, json.loads(printed or "{}")
+    return cost, printed
 
 
 def ingest_and_plan(folder: Path) -> dict[str, object]:
@@ -221,7 +227,7 @@ def _benchmark(n_blocks: int, repeats: int) -> None:
     os.environ["TOKENOPT_DATABASE_URL"] = assembly.open_database(read_settings())
     os.environ["ANTHROPIC_API_KEY"] = "sandbox"
     blocks, schema = workload(n_blocks)
-    plans, engines, summaries = [], [], []
+    plans, engines, imports, summaries = [], [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "blocks.jsonl").write_text(blocks)
@@ -231,13 +237,14 @@ def _benchmark(n_blocks: int, repeats: int) -> None:
             (folder / "port").unlink(missing_ok=True)
             with _sandbox(folder) as base_url:
                 os.environ["ANTHROPIC_BASE_URL"] = base_url
-                cost, planned = measured("plan", folder)
+                cost, planned = step_cost("plan", folder)
                 plans.append(cost)
-                cost, summary = measured("engine", folder, "--run", str(planned["run"]))
+                cost, summary = step_cost("engine", folder, "--run", str(planned["run"]))
                 engines.append(cost)
+                imports.append(process_cost("-c", "import anthropic")[0])
                 summaries.append(summary)
     print(f"{n_blocks} blocks in packs of 25, {MODEL}, simulated, n = {repeats}; median (min to max)")
-    for title, costs in (("ingest and plan", plans), ("engine", engines)):
+    for title, costs in (("ingest and plan", plans), ("engine", engines), ("SDK import alone", imports)):
         print(
             f"{title:<16} CPU {_spread([c.cpu_s for c in costs])} s   wall {_spread([c.wall_s for c in costs])} s   peak RSS {_spread([c.peak_rss_mb for c in costs])} MB"
         )
