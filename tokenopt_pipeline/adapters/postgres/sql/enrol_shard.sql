@@ -10,4 +10,5 @@ join block b using (document_no)
 where s.run_no = %(run_no)s and s.shard_no = %(shard_no)s
   and rd.first_ordinal < s.end_ordinal and rd.first_ordinal + d.n_blocks > s.first_ordinal
   and rd.first_ordinal + b.block_index >= s.first_ordinal and rd.first_ordinal + b.block_index < s.end_ordinal
-on conflict (run_no, block_no) do nothing
+-- Whichever of its unique keys another session was first with: both say that it is the same block.
+on conflict do nothing
