@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tokenopt_pipeline.adapters.anthropic import SANDBOX_HEADER, AnthropicProvider
+from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
 from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.google import GoogleProvider
+from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.openai import OpenAIProvider

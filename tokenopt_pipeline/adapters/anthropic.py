@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from tokenopt_pipeline.adapters.answer_reading import tokens_in, without_fence
 from tokenopt_pipeline.adapters.anthropic_dialect import NotExpressible, to_dialect
 from tokenopt_pipeline.adapters.anthropic_errors import STATUS_OF_TYPE, error_in, mapped_errors, one_line, refusal
+from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
 from tokenopt_pipeline.domain.errors import AuthenticationFailed, ProviderUnavailable
 from tokenopt_pipeline.domain.fingerprints import canonical_schema, ordered_json
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     import httpx2
 
 TOOL = "record_results"
-#: A stand-in says so in every response.
-SANDBOX_HEADER = "x-tokenopt-sandbox"
 
 _VENDOR_URL = "https://api.anthropic.com"
 # A proxy named in the environment is for the world outside this machine.
@@ -34,7 +33,6 @@ _STOPS = {
     "refusal": StopReason.REFUSED,
 }
 _SENDABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
-_FENCE = re.compile(r"```[\w-]*")
 
 
 class AnthropicProvider:
@@ -140,7 +138,7 @@ def _response(message: Any, *, simulated: bool, request_id: str | None) -> Model
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         raise ValueError("it is no message with content")
     stop = _STOPS.get(str(message.get("stop_reason")), StopReason.COMPLETE)
-    text = _without_fence("".join(str(block.get("text", "")) for block in content if block.get("type") == "text"))
+    text = without_fence("".join(str(block.get("text", "")) for block in content if block.get("type") == "text"))
     for block in content:
         if block.get("type") == "tool_use" and block.get("name") == TOOL:
             text = json.dumps(block.get("input"), ensure_ascii=False)
@@ -161,36 +159,21 @@ def _response(message: Any, *, simulated: bool, request_id: str | None) -> Model
 def _usage(usage: object) -> TokenUsage:
     if not isinstance(usage, dict):
         raise ValueError("it has no usage")
-    written = _tokens(usage, "cache_creation_input_tokens", 0)
+    written = tokens_in(usage, "cache_creation_input_tokens", default=0)
     split = usage.get("cache_creation")
-    written_1h = _tokens(split, "ephemeral_1h_input_tokens", 0) if isinstance(split, dict) else 0
-    written_5m = _tokens(split, "ephemeral_5m_input_tokens", 0) if isinstance(split, dict) else 0
+    written_1h = tokens_in(split, "ephemeral_1h_input_tokens", default=0) if isinstance(split, dict) else 0
+    written_5m = tokens_in(split, "ephemeral_5m_input_tokens", default=0) if isinstance(split, dict) else 0
     return TokenUsage(
-        input_uncached=_tokens(usage, "input_tokens", None),
+        input_uncached=tokens_in(usage, "input_tokens"),
         # Whatever is written and not split was written for the default lifetime.
         cache_write_5m=max(written - written_1h, written_5m),
         cache_write_1h=written_1h,
-        cache_read=_tokens(usage, "cache_read_input_tokens", 0),
-        output=_tokens(usage, "output_tokens", None),
+        cache_read=tokens_in(usage, "cache_read_input_tokens", default=0),
+        output=tokens_in(usage, "output_tokens"),
     )
-
-
-def _tokens(usage: Mapping[str, object], name: str, default: int | None) -> int:
-    found = usage.get(name)
-    count = default if found is None else found
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise ValueError(f"its usage has {name} = {found!r}")
-    return count
 
 
 def _refusal_words(details: object) -> str:
     told = details if isinstance(details, dict) else {}
     words = told.get("explanation") or told.get("category") or "refused"
     return " ".join(str(words).split())
-
-
-def _without_fence(text: str) -> str:
-    """The answer without the Markdown fence, closed or cut, that models put around JSON when nothing binds them."""
-    stripped = text.strip()
-    fence = _FENCE.match(stripped)
-    return text if fence is None else stripped[fence.end() :].strip().removesuffix("```").strip()

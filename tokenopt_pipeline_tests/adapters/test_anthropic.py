@@ -9,7 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tokenopt_pipeline.adapters.anthropic import SANDBOX_HEADER, TOOL, AnthropicProvider
+from tokenopt_pipeline.adapters.anthropic import TOOL, AnthropicProvider
+from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
 from tokenopt_pipeline.domain.errors import ProviderUnavailable
 from tokenopt_pipeline.domain.outputs import Finding, decode_answer
 from tokenopt_pipeline.domain.requests import StopReason
