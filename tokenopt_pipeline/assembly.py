@@ -124,8 +124,8 @@ _VENDORS: Mapping[str, Callable[[str | None, str | None], Provider]] = {
 _SANDBOX_PATHS = {"anthropic": "/anthropic", "openai": "/openai/v1", "google": "/google"}
 
 
-def line_on(connection: Connection, backend: Backend) -> Line:
-    """The straight line on a connection that the caller owns."""
+def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool] = lambda: False) -> Line:
+    """The straight line on a connection that the caller owns. `stop` says whether somebody wants it to end."""
     return Line(
         runs=PostgresRuns(connection),
         shards=PostgresShards(connection),
@@ -137,6 +137,7 @@ def line_on(connection: Connection, backend: Backend) -> Line:
         validators=JsonSchemaValidators(),
         provider=backend,
         clock=SystemClock(),
+        stop=stop,
     )
 
 

@@ -204,8 +204,8 @@ class Clock(Protocol):
         """Seconds that never run backwards, from an arbitrary start."""
         ...
 
-    def sleep(self, seconds: float) -> None:
-        """Returns after so many seconds."""
+    def sleep(self, seconds: float, *, unless: Callable[[], bool]) -> None:
+        """Returns after so many seconds, or soon after `unless` has become true."""
         ...
 
 

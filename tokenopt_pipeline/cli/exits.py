@@ -59,6 +59,9 @@ def contract(command: Callable[P, int]) -> Callable[P, None]:
             code = DONE
         except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the last door: a person gets a line, not a trace
             code = tell(problem, as_json=bool(kwargs.get("as_json")))
+            if isinstance(problem, KeyboardInterrupt):
+                # Threads that wait for a provider would keep the process for as long as it takes to answer.
+                os._exit(code)
         sys.exit(code)
 
     return wrapped
@@ -88,7 +91,7 @@ def tell(problem: BaseException, *, as_json: bool) -> int:
     try:
         if as_json:
             click.echo(json.dumps({"error": message, "error_class": type(problem).__name__, "exit_code": code}))
-        elif sys.stdout is not None:
+        if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
         # What went wrong was the output itself, and stderr has said so.

@@ -5,7 +5,6 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
-from dagster._utils.interrupts import raise_interrupts_as
 
 from tokenopt_pipeline.defs.partitions import shards
 from tokenopt_pipeline.defs.resources import StraightLine
@@ -38,16 +37,17 @@ def _per_shard(
         raise InvalidInput("choose the partitions to materialize: each is a shard of a run; `tokenopt run` makes them")
     keys = list(context.partition_keys)
     totals: dict[str, int] = {}
-    for key, run, shard in straight_line.shards(keys):
-        # Dagster's own interrupt is one that the database driver does not know: it would leave its connection in the middle
-        # of a statement, and answers on their way could not be stored any more.
-        with raise_interrupts_as(KeyboardInterrupt):
+    with straight_line.interrupt.kept():
+        for key, run, shard in straight_line.shards(keys):
             counts = stage(run, shard)
-        for name, count in counts.items():
-            totals[name] = totals.get(name, 0) + count
-        if 1 < len(keys) <= _MOST_PARTITIONS_WITH_METADATA:
-            context.add_asset_metadata(dict(counts), partition_key=key)
-        context.log.info("%s: %s", key, ", ".join(f"{name} {count}" for name, count in counts.items()) or "nothing")
+            for name, count in counts.items():
+                totals[name] = totals.get(name, 0) + count
+            if 1 < len(keys) <= _MOST_PARTITIONS_WITH_METADATA:
+                context.add_asset_metadata(dict(counts), partition_key=key)
+            said = ", ".join(f"{name} {count}" for name, count in counts.items())
+            context.log.info("%s: %s", key, said or "nothing")
+            if straight_line.interrupt.asked():
+                break
     return dg.MaterializeResult(
         metadata=totals if len(keys) == 1 or len(keys) > _MOST_PARTITIONS_WITH_METADATA else None
     )

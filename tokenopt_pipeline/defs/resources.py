@@ -12,6 +12,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.assembly import Backend, line_on, open_backend, open_database
+from tokenopt_pipeline.defs.interrupts import Interrupt
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.routing import models_in_use
 from tokenopt_pipeline.domain.runs import Run, Shard
@@ -29,6 +30,7 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
     _connection: Connection | None = PrivateAttr(default=None)
     _backend: Backend | None = PrivateAttr(default=None)
     _line: Line | None = PrivateAttr(default=None)
+    _interrupt: Interrupt = PrivateAttr(default_factory=Interrupt)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Starts the embedded server if it must, migrates, connects."""
@@ -54,10 +56,15 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
         return self._backend
 
     @property
+    def interrupt(self) -> Interrupt:
+        """Whether somebody asked to stop."""
+        return self._interrupt
+
+    @property
     def line(self) -> Line:
         """The stages."""
         if self._line is None:
-            self._line = line_on(self.connection, self.backend)
+            self._line = line_on(self.connection, self.backend, stop=self._interrupt.asked)
         return self._line
 
     def shards(self, partition_keys: Sequence[str]) -> Iterator[tuple[str, Run, Shard]]:

@@ -28,6 +28,8 @@ from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call
 
 # A cache entry lives five or sixty minutes from its last use; a prefix unused for most of that needs a leader again.
 _WARM_S = {"5m": 240.0, "1h": 2880.0}
+# How often a wait is broken off to see whether somebody wants it to end.
+_LOOK_S = 0.2
 # When a provider refuses so many requests before it answered one, the requests are wrong, not the blocks.
 _REJECTIONS_BEFORE_STOP = 5
 
@@ -47,6 +49,9 @@ class Collector:
     prices: Prices
     validators: AnswerValidators
     clock: Clock
+    #: Whether somebody wants the work to end. Looked at between answers: an exception in the middle of a statement would
+    #: leave the store's connection unusable.
+    stop: Callable[[], bool] = lambda: False
     #: Model -> when the run's prefix, which is one per model, was last read or written (monotonic seconds).
     _warm: dict[str, float] = field(default_factory=dict)
     #: Model -> not to be asked before (monotonic seconds).
@@ -57,8 +62,8 @@ class Collector:
     def collect(self, shard: Shard) -> int:
         """Calls until no pack of the shard is open; how many calls were answered.
 
-        Raises FatalForRun, BudgetExceeded or, when a provider stays away, TransientError. What was in flight is stored
-        first; everything else stays open for the next time.
+        Raises FatalForRun, BudgetExceeded, TransientError when a provider stays away, or KeyboardInterrupt when `stop` says
+        so. What was in flight is stored first; everything else stays open for the next time.
         """
         before = self._answers
         work = _ShardWork(
@@ -66,15 +71,20 @@ class Collector:
             queue=self.packs.open_packs(shard),
             violation=self.validators.violation_of(self.run.schema),
         )
-        with ThreadPoolExecutor(max_workers=self.run.policy.calls.concurrency) as pool:
-            try:
-                while work.queue or work.in_flight:
-                    self._start_ready(work, pool)
-                    self._settle_finished(work)
-            except BaseException:
-                # Answers on their way are paid for: keep them.
-                self._drain(work)
-                raise
+        pool = ThreadPoolExecutor(max_workers=self.run.policy.calls.concurrency)
+        try:
+            while work.queue or work.in_flight:
+                if self.stop():
+                    raise KeyboardInterrupt
+                self._start_ready(work, pool)
+                self._settle_finished(work)
+        except BaseException:
+            # Answers on their way are paid for: keep them.
+            self._drain(work)
+            raise
+        finally:
+            # Nothing is left to wait for, unless a person would not wait for the drain.
+            pool.shutdown(wait=False, cancel_futures=True)
         return self._answers - before
 
     def _start_ready(self, work: _ShardWork, pool: ThreadPoolExecutor) -> None:
@@ -128,20 +138,13 @@ class Collector:
 
     def _settle_finished(self, work: _ShardWork) -> None:
         holds = [hold for pack in work.queue if (hold := self._hold_s(work, pack)) > 0]
-        timeout = min(holds) if holds else None
         if work.in_flight:
-            finished, _ = wait(work.in_flight, timeout=timeout, return_when=FIRST_COMPLETED)
+            finished, _ = wait(work.in_flight, timeout=min([*holds, _LOOK_S]), return_when=FIRST_COMPLETED)
             # The order in which answers are stored is the order in which they were asked.
             for future in sorted(finished, key=lambda f: work.in_flight[f].call_no):
-                flight = work.in_flight.pop(future)
-                try:
-                    self._settle(work, future, flight)
-                except KeyboardInterrupt:
-                    # Its answer is paid for: the drain stores it, unless it was stored just before.
-                    work.in_flight[future] = flight
-                    raise
-        elif timeout is not None:
-            self.clock.sleep(timeout)
+                self._settle(work, future, work.in_flight.pop(future))
+        elif holds:
+            self.clock.sleep(min(holds), unless=self.stop)
 
     def _settle(self, work: _ShardWork, future: Future[ModelResponse], flight: _InFlight) -> None:
         latency_ms = round((self.clock.monotonic_s() - flight.started_s) * 1000)

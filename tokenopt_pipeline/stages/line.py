@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tokenopt_pipeline.domain.runs import Run, Shard
@@ -36,6 +36,8 @@ class Line:
     validators: AnswerValidators
     provider: Provider
     clock: Clock
+    #: Whether somebody wants the work to end; looked at where it can.
+    stop: Callable[[], bool] = lambda: False
     #: Run number -> its collector, which keeps what it learns over the shards of a process.
     _collectors: dict[int, Collector] = field(default_factory=dict)
 
@@ -68,6 +70,7 @@ class Line:
                 prices=self.prices,
                 validators=self.validators,
                 clock=self.clock,
+                stop=self.stop,
             )
         with self.shards.exclusive(shard):
             return collector.collect(shard)

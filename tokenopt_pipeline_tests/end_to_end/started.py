@@ -11,8 +11,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from threading import Lock
 
 COMMAND = (sys.executable, "-c", "from tokenopt_pipeline.cli import main; main()")
 # Two of the three seconds of a small run are imports.
@@ -24,6 +26,8 @@ _WARM_TOO = (
     "anthropic",
     "rich",
 )
+# Starting one process looks how all others are, and whoever reads an exit code at the same moment finds it gone.
+_ONE_AT_A_TIME = Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +85,14 @@ def start_warm(arguments: Sequence[str], *, environment: Mapping[str, str], cwd:
     for name in ("out", "err"):
         (folder / name).touch()
     process = _nursery().Process(target=_be_the_command, args=(list(arguments), dict(environment), cwd, folder))
-    process.start()
+    with _ONE_AT_A_TIME:
+        process.start()
     assert process.pid is not None
 
     def wait(most_s: float) -> int | None:
-        process.join(most_s)
-        return process.exitcode
+        connection.wait([process.sentinel], most_s)
+        with _ONE_AT_A_TIME:
+            return process.exitcode
 
     return Started(pid=process.pid, wait=wait, output=folder)
 

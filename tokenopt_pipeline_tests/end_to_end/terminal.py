@@ -22,6 +22,7 @@ SCHEMA = "facts-and-entities"
 LINE_TEMPLATE = "line_template"
 #: Nothing here takes so long; a command that hangs must fail its own test and not the whole session.
 _TIMEOUT_S = 90
+_BEFORE_THE_PROBLEM = ("mode ", "run ", "note ", "progress ", "resuming ", "stopping: ")
 _TABLES = (
     "collection",
     "document",
@@ -49,7 +50,7 @@ class Ended:
         """The one line that says what went wrong, which is the last; before it only notes and progress of a run."""
         *before, last = self.err.splitlines()
         assert last.startswith("tokenopt: "), self.err
-        assert all(line.startswith(("mode ", "run ", "note ", "progress ", "resuming ")) for line in before), self.err
+        assert all(line.startswith(_BEFORE_THE_PROBLEM) for line in before), self.err
         return last.removeprefix("tokenopt: ")
 
     def json(self) -> dict[str, Any]:

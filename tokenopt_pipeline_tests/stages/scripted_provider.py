@@ -60,7 +60,7 @@ class FakeClock:
     def monotonic_s(self) -> float:
         return 1_000.0 + self._elapsed_s
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, *, unless: Callable[[], bool]) -> None:
         self.waits.append(seconds)
         self._elapsed_s += seconds
 

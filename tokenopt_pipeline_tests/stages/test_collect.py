@@ -74,6 +74,49 @@ def test_answers_that_are_in_are_stored_in_the_order_of_their_calls(rig: Rig, mo
     assert stored == sorted(stored)
 
 
+def test_whoever_asks_it_to_stop_gets_the_answers_in_flight_stored_and_nothing_more_asked(rig: Rig) -> None:
+    rig.ingest(*clauses(12))
+    run, shard, line = rig.packed(packing={"pack_size": 1}, calls={"concurrency": 3})
+    line.stop = lambda: len(rig.provider.asked) >= 3
+
+    with pytest.raises(KeyboardInterrupt):
+        line.collect(run, shard)
+
+    asked = len(rig.provider.asked)
+    assert 3 <= asked < 12
+    assert rig.one("select count(*) from response") == asked
+    line = rig.line()
+    line.collect(run, shard)
+    line.reconcile(run, shard)
+    assert rig.statuses(run) == {"ai_complete": 12}
+    assert len(rig.provider.asked) == 12
+
+
+def test_a_wait_for_a_slow_answer_is_broken_off_to_look_whether_to_stop(rig: Rig) -> None:
+    rig.ingest(*clauses(1))
+    asked_to_stop = threading.Event()
+
+    def slow(_: Asked) -> Reply:
+        # Answers only when the collector has looked while it waited.
+        assert asked_to_stop.wait(timeout=10)
+        return None
+
+    rig.provider.script = slow
+    run, shard, line = rig.packed()
+    looks: list[None] = []
+
+    def look() -> bool:
+        looks.append(None)
+        if len(looks) > 2:
+            asked_to_stop.set()
+        return asked_to_stop.is_set()
+
+    line.stop = look
+    with pytest.raises(KeyboardInterrupt):
+        line.collect(run, shard)
+    assert rig.one("select count(*) from response") == 1
+
+
 @pytest.mark.parametrize("problem", [LIMITED, UNAVAILABLE], ids=["rate limited", "unavailable"])
 def test_a_try_without_an_answer_uses_up_no_attempt(rig: Rig, problem: TokenOptError) -> None:
     rig.ingest(*clauses(8))
