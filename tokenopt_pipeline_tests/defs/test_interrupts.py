@@ -16,23 +16,31 @@ def test_a_first_interrupt_is_raised_only_when_the_work_has_come_to_its_end(
     number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     interrupt, before = Interrupt(), signal.getsignal(number)
-    reached = []
-    with pytest.raises(KeyboardInterrupt), interrupt.kept():
-        assert not interrupt.asked()
-        os.kill(os.getpid(), number)
-        assert interrupt.asked()
-        reached.append("the end")
-    assert reached == ["the end"]
+    seen: list[bool] = []
+
+    def work() -> None:
+        with interrupt.kept():
+            seen.append(interrupt.asked())
+            os.kill(os.getpid(), number)
+            seen.append(interrupt.asked())
+
+    pytest.raises(KeyboardInterrupt, work)
+    assert seen == [False, True]
     assert capfd.readouterr().err.startswith("stopping: ")
     assert signal.getsignal(number) is before
 
 
 def test_a_second_interrupt_is_raised_at_once() -> None:
-    interrupt = Interrupt()
-    with pytest.raises(KeyboardInterrupt), interrupt.kept():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        pytest.fail("the work went on")
+    went_on: list[bool] = []
+
+    def work() -> None:
+        with Interrupt().kept():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            went_on.append(True)
+
+    pytest.raises(KeyboardInterrupt, work)
+    assert went_on == []
 
 
 def test_what_was_asked_once_is_not_asked_of_the_next_work() -> None:
