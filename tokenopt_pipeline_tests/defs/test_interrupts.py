@@ -24,7 +24,8 @@ def test_a_first_interrupt_is_raised_only_when_the_work_has_come_to_its_end(
             os.kill(os.getpid(), number)
             seen.append(interrupt.asked())
 
-    pytest.raises(KeyboardInterrupt, work)
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert seen == [False, True]
     assert capfd.readouterr().err.startswith("stopping: ")
     assert signal.getsignal(number) is before
@@ -39,7 +40,8 @@ def test_a_second_interrupt_is_raised_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
             went_on.append(True)
 
-    pytest.raises(KeyboardInterrupt, work)
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert went_on == []
 
 
