@@ -194,6 +194,7 @@ def stranger_of(path: Path) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a process that adopts orphans and does not reap them")
 def test_a_postmaster_that_nobody_reaps_is_not_taken_for_a_living_one(stopped: Path) -> None:
     set_child_subreaper = 36  # PR_SET_CHILD_SUBREAPER, linux/prctl.h
+    own = set(psutil.Process().children())
     ctypes.CDLL(None).prctl(set_child_subreaper, 1)
     try:
         server = EmbeddedServer(stopped)
@@ -209,7 +210,7 @@ def test_a_postmaster_that_nobody_reaps_is_not_taken_for_a_living_one(stopped: P
         server.down()
     finally:
         ctypes.CDLL(None).prctl(set_child_subreaper, 0)
-        for orphan in psutil.Process().children():
+        for orphan in set(psutil.Process().children()) - own:
             orphan.wait()
 
 
