@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def ingest_paths(workspace: Workspace, paths: Sequence[Path], *, collection: str
     }
 
 
-def find_sources(paths: Sequence[Path]) -> dict[str, Path]:
+def find_sources(paths: Sequence[Path], suffixes: Collection[str] = SUFFIXES) -> dict[str, Path]:
     """Name in the collection -> file, in the order of names within a folder.
 
     A file is called by its own name, a file of a folder by the folder's name and the path below it.
@@ -71,9 +71,9 @@ def find_sources(paths: Sequence[Path]) -> dict[str, Path]:
     for path in paths:
         if path.is_dir():
             folder = path.resolve()
-            found = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
+            found = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
             if not found:
-                raise InvalidInput(f"{path}: no file with one of the suffixes {', '.join(sorted(SUFFIXES))}")
+                raise InvalidInput(f"{path}: no file with one of the suffixes {', '.join(sorted(suffixes))}")
             named = [(f"{folder.name}/{p.relative_to(folder).as_posix()}", p) for p in found]
         elif path.exists():
             named = [(path.name, path)]
