@@ -33,7 +33,7 @@ from tokenopt_pipeline.adapters.postgres.passages import PostgresPassages
 from tokenopt_pipeline.assembly import indexing_on, open_database
 from tokenopt_pipeline.domain.indexes import ServedIndex
 from tokenopt_pipeline.domain.probes import ndcg_at, recall_at
-from tokenopt_pipeline.domain.ranking import FEEDBACK, fuse, fused
+from tokenopt_pipeline.domain.ranking import FEEDBACK, fused
 from tokenopt_pipeline.domain.triggers import RuleBook, block_scopes
 from tokenopt_pipeline.settings import Settings
 from tokenopt_pipeline.stages.index import Indexing
@@ -150,8 +150,8 @@ def ways(
 
     def fed_back(question: Question) -> list[str]:
         vector, found = lists(question)
-        closer = search.closer(index, vector=vector, first=list(fused(found))[:FEEDBACK], n=LIST_LENGTH)
-        return named(list(fuse([no for no, _ in found.words], [no for no, _ in closer])))
+        closer = search.closer(index, found, vector=vector, first=list(fused(found))[:FEEDBACK], n=LIST_LENGTH)
+        return named(list(fused(closer)))
 
     def fired(question: Question) -> list[str]:
         scopes, text = block_scopes("paragraph", question.text)

@@ -307,9 +307,9 @@ class ChunkSearch(Protocol):
         ...
 
     def closer(
-        self, index: ServedIndex, *, vector: Sequence[float], first: Sequence[int], n: int
-    ) -> tuple[tuple[int, float], ...]:
-        """The n chunks nearest to the vector moved towards the mean of the first results, with their cosines."""
+        self, index: ServedIndex, lists: Lists, *, vector: Sequence[float], first: Sequence[int], n: int
+    ) -> Lists:
+        """The lists with another meaning: the n chunks nearest to the vector moved towards the mean of the first results."""
         ...
 
     def rules(self, index: ServedIndex) -> list[IndexedRule]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from pathlib import PurePath
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
 
 from tokenopt_pipeline.adapters import rule_sets
 from tokenopt_pipeline.adapters.readers import SUFFIXES as DOCUMENT_SUFFIXES
 from tokenopt_pipeline.adapters.readers import read_document, refuse_by_size
+from tokenopt_pipeline.adapters.source_files import content_of
 from tokenopt_pipeline.domain.documents import BlockType, ReadBlock, ReadDocument, SourceType
 from tokenopt_pipeline.domain.errors import DocumentUnreadable
 from tokenopt_pipeline.domain.references import ReferenceSource, Section
@@ -23,6 +24,14 @@ SUFFIXES = (
 _PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _LEFT_OUT = frozenset({BlockType.DIVIDER, BlockType.PAGE_HEADER, BlockType.PAGE_FOOTER})
+
+
+def read_sources(files: Mapping[str, Path]) -> list[ReferenceSource]:
+    """The sections of each named file, in the given order.
+
+    Raises DocumentUnreadable for the first that cannot be read: half a reference would be searched as if it were whole.
+    """
+    return [read_reference(name, content_of(name, path)) for name, path in files.items()]
 
 
 def read_reference(name: str, content: bytes) -> ReferenceSource:

@@ -48,7 +48,8 @@ def trouble_with(pattern: str, ignore_case: bool) -> str | None:
 
 
 def _hostile_texts(pattern: str) -> Iterator[str]:
-    # The exclamation mark makes a match of the whole fail at the very end, after everything else was tried.
-    own = "".join(letter for letter in pattern if letter.isalnum() or letter == " ")[:8]
-    for seed in (*_HOSTILE, *([own] if own else [])):
-        yield (seed * _HOSTILE_CHARS)[:_HOSTILE_CHARS] + "!"
+    own = "".join(dict.fromkeys(letter for letter in pattern if letter.isalnum()))[:12]
+    for seed in dict.fromkeys((*_HOSTILE, *own, *([own] if own else []))):
+        # The exclamation mark makes a match fail after everything before it was tried; the pattern's own letters follow,
+        # so that no search ends at once for want of one.
+        yield (seed * _HOSTILE_CHARS)[:_HOSTILE_CHARS] + "!" + own

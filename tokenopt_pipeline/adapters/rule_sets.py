@@ -83,20 +83,25 @@ def _trigger(rule: Mapping[str, Any]) -> tuple[Trigger | None, list[str]]:
         return None, []
     ignore_case = bool(rule.get("ignorecase"))
     exceptions = tuple(str(each) for each in _listed(rule, "exceptions"))
-    trouble = []
-    usable = []
-    for pattern in patterns:
-        problem = trouble_with(pattern, ignore_case)
-        if problem is None:
-            usable.append(pattern)
-        else:
-            trouble.append(f"pattern {pattern[:60]!r} is not used, {problem}")
+    usable, trouble = _usable(kind, patterns, ignore_case)
     exceptional = trouble_with("|".join(exceptions), ignore_case) if exceptions else None
     if exceptional is not None:
         trouble.append(f"its exceptions are not used, {exceptional}")
     if not phrases and (not usable or (kind is not TriggerKind.EXISTENCE and len(usable) < len(patterns))):
         return None if kind is not TriggerKind.SENTENCE_CASE else _built(rule, kind, (), (), exceptions), trouble
     return _built(rule, kind, phrases, tuple(usable), () if exceptional else exceptions), trouble
+
+
+def _usable(kind: TriggerKind, patterns: Sequence[str], ignore_case: bool) -> tuple[list[str], list[str]]:
+    """(patterns that can be used, why others cannot). Those of which any one may match are searched for as one."""
+    if kind is TriggerKind.EXISTENCE and len(patterns) > 1:
+        together = "|".join(patterns)
+        if trouble_with(together, ignore_case) is None:
+            return [together], []
+    problems = {pattern: trouble_with(pattern, ignore_case) for pattern in patterns}
+    usable = [pattern for pattern in patterns if problems[pattern] is None]
+    trouble = [f"pattern {pattern[:60]!r} is not used, {why}" for pattern, why in problems.items() if why is not None]
+    return (["|".join(usable)] if kind is TriggerKind.EXISTENCE and usable else usable), trouble
 
 
 def _built(
@@ -149,10 +154,7 @@ def _split(tokens: Sequence[str], rule: Mapping[str, Any], prefix: str = "") -> 
         return (), [prefix + (rf"\b(?:{rest})\b" if tokens and not nonword else f"(?:{rest})")]
     phrases = tuple(token for token in tokens if not nonword and is_phrase(token))
     patterns = [token for token in tokens if nonword or not is_phrase(token)]
-    if not patterns:
-        return phrases, []
-    together = "|".join(patterns)
-    return phrases, [f"(?:{together})" if nonword else rf"\b(?:{together})\b"]
+    return phrases, [f"(?:{pattern})" if nonword else rf"\b(?:{pattern})\b" for pattern in patterns]
 
 
 def _swaps(rule: Mapping[str, Any]) -> list[tuple[str, str]]:

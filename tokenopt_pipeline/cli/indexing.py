@@ -55,11 +55,10 @@ def build(
     is embedded twice. The same files again do nothing. A file that cannot be read stops the build: half a reference is none.
     """
     from tokenopt_pipeline import assembly
-    from tokenopt_pipeline.adapters.chunking import SUFFIXES
+    from tokenopt_pipeline.adapters.chunking import SUFFIXES, read_sources
     from tokenopt_pipeline.adapters.clock import SystemClock
     from tokenopt_pipeline.adapters.files import load_policy, load_probes, parse_setting
-    from tokenopt_pipeline.adapters.reference_files import read_sources
-    from tokenopt_pipeline.cli.ingesting import find_sources
+    from tokenopt_pipeline.adapters.source_files import find_sources
     from tokenopt_pipeline.cli.workspace import open_workspace
     from tokenopt_pipeline.domain.policy import resolve
     from tokenopt_pipeline.domain.references import check_reference_name

@@ -96,7 +96,7 @@ class RetrievalPolicy:
     enabled: bool = _setting(True, "search references for schemas marked retrieval: eligible; false sends them whole")
     k: int = _setting(8, "chunks looked for per block", 1, 50)
     budget_tokens: int = _setting(2_500, "tokens of chunks in one pack at most, per reference", 100, 100_000)
-    chunk_tokens: int = _setting(200, "tokens of one chunk at most; takes effect when an index is built", 50, 2_000)
+    chunk_tokens: int = _setting(400, "tokens of one chunk at most; takes effect when an index is built", 50, 2_000)
     embedder: str = _setting(AUTO_EMBEDDER, "auto, none, minilm, openai/MODEL, google/MODEL, custom/MODEL:DIMENSION")
     recall_gate: float = _setting(0.95, "mean recall at k on unseen probes that an index must reach", 0.0, 1.0)
     min_probes: int = _setting(20, "unseen probes an index must have been measured on", 1, 10_000)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tokenopt_pipeline.domain.triggers import Trigger
@@ -55,6 +56,8 @@ class Lists:
     meaning: tuple[tuple[int, float], ...]
     #: Chunks that are called what the query says, the shortest name first.
     named: tuple[int, ...] = ()
+    #: Chunk number -> number of its section, for every chunk of words and meaning; a chunk without one is its own.
+    sections: Mapping[int, int] = field(default_factory=dict)
 
 
 def fuse(*lists: Sequence[int], k: int = RRF_K) -> dict[int, float]:
@@ -67,8 +70,16 @@ def fuse(*lists: Sequence[int], k: int = RRF_K) -> dict[int, float]:
 
 
 def fused(lists: Lists) -> dict[int, float]:
-    """Words and meaning fused."""
-    return fuse([no for no, _ in lists.words], [no for no, _ in lists.meaning])
+    """Words and meaning fused by section, so that a section's chunks do not compete; its best placed chunk -> score."""
+    words, meaning = ([no for no, _ in ranked] for ranked in (lists.words, lists.meaning))
+    shown: dict[int, int] = {}
+    for pair in itertools.zip_longest(words, meaning):
+        for no in pair:
+            if no is not None:
+                shown.setdefault(lists.sections.get(no, -no), no)
+    by_section = fuse(*(list(dict.fromkeys(lists.sections.get(no, -no) for no in each)) for each in (words, meaning)))
+    scores = {shown[section]: score for section, score in by_section.items()}
+    return dict(sorted(scores.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def rank(lists: Lists, fired: Mapping[int, Trigger], *, most: int) -> list[Ranked]:

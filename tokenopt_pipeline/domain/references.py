@@ -51,6 +51,8 @@ class Chunk:
     """A piece of one section, small enough to be embedded whole and shown alone."""
 
     source_name: str
+    #: From 1 within its source.
+    section_no: int
     title: str
     heading: str
     text: str
@@ -119,10 +121,11 @@ def cut_chunks(source: ReferenceSource, *, count: Callable[[str], int], most_tok
 
     No chunk crosses a section, no chunk's text has more than `most_tokens` unless a single word has, no word is lost.
     """
-    for section in source.sections:
+    for section_no, section in enumerate(source.sections, start=1):
         for nth, text in enumerate(_pieces(section.text.strip(), count, most_tokens)):
             yield Chunk(
                 source_name=source.name,
+                section_no=section_no,
                 title=source.title or "",
                 heading=section.heading,
                 text=text,

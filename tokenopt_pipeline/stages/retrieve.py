@@ -142,8 +142,7 @@ class Retrieval:
         results = list(fused(lists))[:FEEDBACK]
         if vector is None or not results:
             return lists, lists
-        closer = self.search.closer(index, vector=vector, first=results, n=LIST_LENGTH)
-        return lists, Lists(words=lists.words, meaning=closer, named=lists.named)
+        return lists, self.search.closer(index, lists, vector=vector, first=results, n=LIST_LENGTH)
 
     def _rules(self, index: ServedIndex) -> _Rules:
         with self._lock:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,6 +110,17 @@ def test_sureness_lies_between_nothing_and_all(cosines: list[float], shares: lis
 
     assert 0 <= sure.score <= 1
     assert 0 <= sure.margin <= 1
+
+
+def test_chunks_of_one_section_do_not_compete_and_the_best_placed_stands_for_it() -> None:
+    # Chunks 1 and 2 are one section: together first in words, second in meaning.
+    found = replace(lists([1, 3, 2], [4, 2, 3]), sections={1: 10, 2: 10, 3: 30, 4: 40})
+
+    assert fused(found) == {
+        1: pytest.approx(1 / 61 + 1 / 62),
+        3: pytest.approx(1 / 62 + 1 / 63),
+        4: pytest.approx(1 / 61),
+    }
 
 
 def test_words_and_meaning_are_fused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from psycopg import sql
@@ -58,17 +59,24 @@ class PostgresPassages:
             n=n,
         )
         named = self._found("search_named", index, query=storable(name), most_words=_MOST_WORDS_IN_NAME, n=_MOST_NAMED)
+        nearest = [] if vector is None else self._nearest("search_vectors", index, n, vector=_vector(vector))
         return Lists(
             words=tuple((each["chunk_no"], each["share"]) for each in spoken),
-            meaning=() if vector is None else self._nearest("search_vectors", index, n, vector=_vector(vector)),
+            meaning=tuple((each["chunk_no"], each["cosine"]) for each in nearest),
             named=tuple(each["chunk_no"] for each in named),
+            sections={each["chunk_no"]: each["section_no"] for each in (*spoken, *nearest)},
         )
 
     def closer(
-        self, index: ServedIndex, *, vector: Sequence[float], first: Sequence[int], n: int
-    ) -> tuple[tuple[int, float], ...]:
-        """The n chunks nearest to the vector moved towards the mean of the first results, with their cosines."""
-        return self._nearest("search_vectors_again", index, n, vector=_vector(vector), first=list(first))
+        self, index: ServedIndex, lists: Lists, *, vector: Sequence[float], first: Sequence[int], n: int
+    ) -> Lists:
+        """The lists with another meaning: the n chunks nearest to the vector moved towards the mean of the first results."""
+        nearest = self._nearest("search_vectors_again", index, n, vector=_vector(vector), first=list(first))
+        return replace(
+            lists,
+            meaning=tuple((each["chunk_no"], each["cosine"]) for each in nearest),
+            sections={**lists.sections, **{each["chunk_no"]: each["section_no"] for each in nearest}},
+        )
 
     def rules(self, index: ServedIndex) -> list[IndexedRule]:
         """Every rule of the index, in its order."""
@@ -89,12 +97,11 @@ class PostgresPassages:
         found = self._found("index_chunks", index, chunk_nos=list(chunk_nos))
         return [IndexedChunk(**each) for each in found]
 
-    def _nearest(self, name: str, index: ServedIndex, n: int, **parameters: Any) -> tuple[tuple[int, float], ...]:
+    def _nearest(self, name: str, index: ServedIndex, n: int, **parameters: Any) -> list[DictRow]:
         if n > self._width:
             rows(self._connection, "search_width", n=str(n))
             self._width = n
-        found = self._found(name, index, n=n, **parameters)
-        return tuple((each["chunk_no"], each["cosine"]) for each in found)
+        return self._found(name, index, n=n, **parameters)
 
     def _found(self, name: str, index: ServedIndex, **parameters: Any) -> list[DictRow]:
         query: sql.Composed = filled(name, index.index_no)

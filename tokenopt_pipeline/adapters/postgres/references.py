@@ -155,10 +155,12 @@ class PostgresReferences:
         run(connection, "keep_vectors_in_place", index_no)
         change(connection, "create_new_chunk")
         with connection.cursor() as cursor, cursor.copy(statement("copy_new_chunks")) as copy:
+            sections: dict[tuple[str, int], int] = {}
             for chunk_no, chunk in enumerate(chunks, start=1):
+                section_no = sections.setdefault((chunk.source_name, chunk.section_no), len(sections) + 1)
                 texts = (storable(each) for each in (chunk.source_name, chunk.title, chunk.heading, chunk.text))
                 trigger = None if chunk.trigger is None else Json(asdict(chunk.trigger))
-                copy.write_row((chunk_no, *texts, chunk.n_tokens, passage_id(chunk.content_hash), trigger))
+                copy.write_row((chunk_no, section_no, *texts, chunk.n_tokens, passage_id(chunk.content_hash), trigger))
         run(connection, "fill_chunk_table", index_no, {"embedder": recipe.embedder, "dimension": recipe.dimension})
         for each in ("create_word_table", "create_word_index", "create_posting_table", "create_posting_index"):
             run(connection, each, index_no)

@@ -61,3 +61,8 @@ create table passage_embedding (
   constraint an_embedding_has_its_dimension check (vector_dims(embedding) = dimension)
 );
 alter table passage_embedding alter column embedding set storage external;
+
+-- The stems of a text's words, the same for what is searched and what is searched for. Marks inside words part them:
+-- left alone, "boundary-layer" would count three times and "page.md" once.
+create function word_stems(words text) returns tsvector language sql immutable parallel safe
+  as $$ select to_tsvector('pg_catalog.english'::regconfig, translate(words, '-_/.', '    ')) $$;

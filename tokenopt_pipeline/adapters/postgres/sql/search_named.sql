@@ -1,7 +1,7 @@
 -- The chunks in whose title and heading every word of a short query stands, the shortest names first.
 with asked as (
   select string_agg(quote_literal(lexeme) || ':A', ' & ')::tsquery as query, count(*) as n
-  from unnest(to_tsvector('english', %(query)s))
+  from unnest(word_stems(%(query)s))
 )
 select c.chunk_no
 from asked a, {chunks} c

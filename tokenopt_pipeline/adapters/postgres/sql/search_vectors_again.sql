@@ -2,7 +2,7 @@
 with aim as materialized (
   select %(vector)s::halfvec + avg(embedding) as vector from {chunks} where chunk_no = any(%(first)s)
 )
-select chunk_no, 1 - (embedding <=> (select vector from aim)) as cosine
+select chunk_no, section_no, 1 - (embedding <=> (select vector from aim)) as cosine
 from {chunks}
 order by embedding <=> (select vector from aim)
 limit %(n)s
