@@ -4,7 +4,7 @@ python -m benchmarks.retrieval_quality [--data DIRECTORY] [--only SET] [--json]
 
 DIRECTORY holds style_rules/, ms_style_guide/ and cranfield/. Everything goes the product's own way: files are read and cut,
 embedded, indexed in a real Postgres (an embedded one of its own), searched. A source's rank is that of its first chunk.
-What was chosen by looking at figures (five results for feedback, titles counting three times) was chosen on the questions whose
+What was chosen by looking at figures (three results for feedback, chunks of 400 tokens, titles counting three times) was chosen on the questions whose
 id has an even digest; both halves are printed. Guide pages may be explained by the rules (`index search --rules`): a rule
 that fires adds its name and message to the search; the link from rule to page, which is the truth here, is not used.
 """
@@ -32,6 +32,7 @@ from tokenopt_pipeline.adapters.postgres.embedded import EmbeddedServer
 from tokenopt_pipeline.adapters.postgres.passages import PostgresPassages
 from tokenopt_pipeline.assembly import indexing_on, open_database
 from tokenopt_pipeline.domain.indexes import ServedIndex
+from tokenopt_pipeline.domain.policy import RetrievalPolicy
 from tokenopt_pipeline.domain.probes import ndcg_at, recall_at
 from tokenopt_pipeline.domain.ranking import FEEDBACK, fused
 from tokenopt_pipeline.domain.triggers import RuleBook, block_scopes
@@ -97,7 +98,7 @@ def built(indexes: Indexing, labelled: LabelledSet) -> ServedIndex:
         name,
         labelled.sources,
         [],
-        chunk_tokens=200,
+        chunk_tokens=RetrievalPolicy().chunk_tokens,
         k=8,
         recall_gate=0.95,
         now=datetime.now(UTC),  # noqa: TID251 - a benchmark is an edge

@@ -96,6 +96,17 @@ def cranfield(data: Path) -> LabelledSet:
     )
 
 
+def eighteen_f(data: Path) -> LabelledSet:
+    """The 18F content guide, which comes without questions."""
+    pages = _lines(data / "style_guides_md" / "18f_content_guide.jsonl.gz")
+    return LabelledSet(
+        name="18F guide",
+        sources=tuple(read_reference(page["path"], page["text"].encode()) for page in pages),
+        plain={page["path"]: page["text"] for page in pages},
+        questions=(),
+    )
+
+
 def _rule_file(rule_id: str) -> str:
     return f"{rule_id.replace('.', '/', 1)}.yml"
 

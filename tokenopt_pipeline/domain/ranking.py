@@ -11,8 +11,8 @@ from tokenopt_pipeline.domain.triggers import Trigger
 
 #: Damps the weight of first places. Cormack, Clarke, Buettcher: Reciprocal Rank Fusion, SIGIR 2009, which found 60.
 RRF_K = 60
-#: How many of the first results say what the query means. Rocchio feedback; 5 on Cranfield's even queries.
-FEEDBACK = 5
+#: How many of the first results say what the query means. Rocchio feedback; 3 was best on Cranfield's even queries.
+FEEDBACK = 3
 
 
 class Evidence(StrEnum):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 
@@ -23,6 +23,9 @@ class EmbeddingServer:
     refusal: tuple[int, dict[str, Any]] | None = None
     #: Numbers that vectors are short of.
     missing: int = 0
+    #: Requests beyond so many wait until `released`; None: none does.
+    hold_after: int | None = None
+    released: Event = field(default_factory=Event)
 
 
 def vector_of(text: str, dimension: int) -> list[float]:
@@ -40,13 +43,17 @@ def embedding_server() -> Iterator[EmbeddingServer]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             state.asked.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+            if state.hold_after is not None and len(state.asked) > state.hold_after:
+                state.released.wait(60)
             status, answer = state.refusal or (200, _answer(self.path, body, state))
             content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            # Whoever was to hear it may have been killed.
+            with suppress(ConnectionError):
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
