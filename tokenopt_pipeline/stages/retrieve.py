@@ -15,8 +15,8 @@ from tokenopt_pipeline.domain.retrieval import PackFindings
 from tokenopt_pipeline.domain.triggers import Find, RuleBook, block_scopes
 from tokenopt_pipeline.ports import ChunkSearch, Embedder
 
-#: Length of the lists that are fused; also how widely nearest vectors are looked for.
-LIST_LENGTH = 100
+#: Length of the lists that are fused; twice as many changed nothing on Cranfield's even questions.
+LIST_LENGTH = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,9 @@ from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, ServedIn
 from tokenopt_pipeline.domain.ranking import Lists
 from tokenopt_pipeline.domain.triggers import Trigger, TriggerKind
 
-# Postings read for one query: bounds its time. Fewer than half of the words of a query are left out at 200,000 chunks.
-_MOST_POSTINGS = 30_000
+# Postings read for one query, the rarest words first: bounds its time, at about 0.3 microseconds a posting.
+_MOST_POSTINGS = 8_000
+_LEAST_WIDTH = 100
 # A query of more words is a text, not a name.
 _MOST_WORDS_IN_NAME = 8
 _MOST_NAMED = 10
@@ -99,8 +100,9 @@ class PostgresPassages:
 
     def _nearest(self, name: str, index: ServedIndex, n: int, **parameters: Any) -> list[DictRow]:
         if n > self._width:
-            rows(self._connection, "search_width", n=str(n))
-            self._width = n
+            # Searched wider than asked: pgvector's own 40 finds .97 of the nearest at 20,000 chunks, 100 finds .99.
+            self._width = max(n, _LEAST_WIDTH)
+            rows(self._connection, "search_width", n=str(self._width))
         return self._found(name, index, n=n, **parameters)
 
     def _found(self, name: str, index: ServedIndex, **parameters: Any) -> list[DictRow]:
