@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
 from tokenopt_pipeline.adapters.clock import SystemClock
+from tokenopt_pipeline.adapters.embedders import open_embedder
 from tokenopt_pipeline.adapters.google import GoogleProvider
 from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.openai import OpenAIProvider
+from tokenopt_pipeline.adapters.patterns import find
 from tokenopt_pipeline.adapters.postgres import migrations
 from tokenopt_pipeline.adapters.postgres.calls import PostgresCalls
 from tokenopt_pipeline.adapters.postgres.collections import PostgresCollections
@@ -24,18 +26,23 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection
 from tokenopt_pipeline.adapters.postgres.migrate import migrate
 from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
 from tokenopt_pipeline.adapters.postgres.packs import PostgresPacks
+from tokenopt_pipeline.adapters.postgres.passages import PostgresPassages
+from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.server import database_url
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
+from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind
-from tokenopt_pipeline.ports import Provider
+from tokenopt_pipeline.ports import Embedder, Provider
 from tokenopt_pipeline.settings import Settings
+from tokenopt_pipeline.stages.index import Indexing
 from tokenopt_pipeline.stages.line import Line
+from tokenopt_pipeline.stages.retrieve import Retrieval
 
 # The sandbox takes any key; this one says what it is wherever it is seen.
 _SANDBOX_KEY = "sandbox"
@@ -144,6 +151,40 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
 def collections_on(connection: Connection) -> PostgresCollections:
     """The collection store on a connection that the caller owns."""
     return PostgresCollections(connection)
+
+
+def references_on(connection: Connection) -> PostgresReferences:
+    """References and indexes on a connection that the caller owns."""
+    return PostgresReferences(connection)
+
+
+def retrieval_on(connection: Connection, settings: Settings) -> Retrieval:
+    """Searches on a connection that the caller owns; embedders are opened when an index needs them."""
+
+    def embedder_for(name: str, dimension: int) -> Embedder:
+        embedder = _open_embedder(name if name == "minilm" else f"{name}:{dimension}", settings)
+        if embedder is None:
+            raise InvalidInput(f"embedder {name!r} cannot be opened")
+        return embedder
+
+    return Retrieval(search=PostgresPassages(connection), embedder_for=embedder_for, find=find)
+
+
+def indexing_on(connection: Connection, settings: Settings, *, embedder: str) -> Indexing:
+    """Building indexes on a connection that the caller owns. Raises InvalidInput for an embedder nobody knows."""
+    store = PostgresReferences(connection)
+    return Indexing(
+        references=store,
+        indexes=store,
+        embeddings=PostgresPassages(connection),
+        tokenizer=O200kTokenizer(),
+        retrieval=retrieval_on(connection, settings),
+        embedder=_open_embedder(embedder, settings),
+    )
+
+
+def _open_embedder(name: str, settings: Settings) -> Embedder | None:
+    return open_embedder(name, base_url=settings.embeddings_base_url, api_key=settings.embeddings_api_key)
 
 
 def _is_sandbox(base_url: str | None) -> bool:

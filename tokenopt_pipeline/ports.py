@@ -10,9 +10,13 @@ from typing import Protocol
 
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.documents import IngestOutcome, ReadDocument
+from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, RegisteredSource, ServedIndex, StoredReference
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, PlannableBlock
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision
+from tokenopt_pipeline.domain.probes import Calibration, Probe
+from tokenopt_pipeline.domain.ranking import Lists
+from tokenopt_pipeline.domain.references import Chunk, Recipe
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import NewRun, Run, Shard
@@ -214,4 +218,104 @@ class PlanningStore(Protocol):
 
     def blocks(self, collection: str, *, answer_recipe: str) -> Iterator[PlannableBlock]:
         """Today's blocks of the collection in document order, streamed."""
+        ...
+
+
+class Embedder(Protocol):
+    """Texts to vectors of length 1. Equal texts give equal vectors, whatever they are embedded with."""
+
+    @property
+    def name(self) -> str:
+        """What its vectors are stored under: other weights or settings have another name."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        ...
+
+    def documents(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """One vector per text, in order. Raises TransientError, RequestRejected or FatalForRun."""
+        ...
+
+    def query(self, text: str) -> Sequence[float]:
+        """The vector of what is looked for. Raises what `documents` raises."""
+        ...
+
+
+class EmbeddingStore(Protocol):
+    """Vectors that were paid for, by what was embedded and by what."""
+
+    def known(self, embedder: str, dimension: int, hashes: Sequence[str]) -> set[str]:
+        """Of these content hashes, those with a vector of the embedder."""
+        ...
+
+    def keep(self, embedder: str, dimension: int, vectors: Mapping[str, Sequence[float]]) -> None:
+        """Stores content hash -> vector, all or nothing; what is known stays as it is."""
+        ...
+
+
+class ReferenceStore(Protocol):
+    """References as they are registered."""
+
+    def register(
+        self,
+        name: str,
+        sources: Sequence[RegisteredSource],
+        probes: Sequence[Probe],
+        *,
+        sources_digest: str,
+        now: datetime,
+    ) -> None:
+        """Replaces what is known of a reference, all or nothing."""
+        ...
+
+    def find(self, name: str) -> StoredReference:
+        """The reference as it is registered now. Raises NotFound."""
+        ...
+
+    def probes(self, name: str) -> list[Probe]:
+        """The reference's probes in their order. Raises NotFound."""
+        ...
+
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Holds the reference for this process. Raises ReferenceBusy when another holds it; dies with the process."""
+        ...
+
+
+class IndexStore(Protocol):
+    """Indexes of references, one of which serves."""
+
+    def serving(self, name: str) -> ServedIndex | None:
+        """The index that serves the reference; None when there is none."""
+        ...
+
+    def publish(self, name: str, recipe: Recipe, chunks: Sequence[Chunk], *, now: datetime) -> ServedIndex:
+        """Builds an index of chunks whose vectors are known and puts it into service, all or nothing."""
+        ...
+
+    def calibrate(self, index: ServedIndex, calibration: Calibration) -> None:
+        """Keeps what the index's probes measured."""
+        ...
+
+
+class ChunkSearch(Protocol):
+    """Searches of one index."""
+
+    def lists(self, index: ServedIndex, *, words: str, name: str, vector: Sequence[float] | None, n: int) -> Lists:
+        """The first n chunks by words, by meaning and by name. `vector` is None for an index without an embedder."""
+        ...
+
+    def closer(
+        self, index: ServedIndex, lists: Lists, *, vector: Sequence[float], first: Sequence[int], n: int
+    ) -> Lists:
+        """The lists with another meaning: the n chunks nearest to the vector moved towards the mean of the first results."""
+        ...
+
+    def rules(self, index: ServedIndex) -> list[IndexedRule]:
+        """Every rule of the index, in its order."""
+        ...
+
+    def chunks(self, index: ServedIndex, chunk_nos: Sequence[int]) -> list[IndexedChunk]:
+        """The chunks of these numbers, ascending."""
         ...

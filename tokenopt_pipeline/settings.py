@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
@@ -38,6 +38,9 @@ class Settings:
     database_url: str | None
     #: Vendor -> what the environment says of it.
     vendors: Mapping[str, VendorSettings]
+    #: Where `custom/…` embedders are asked, and with which key; None: nowhere, no key.
+    embeddings_base_url: str | None = None
+    embeddings_api_key: str | None = field(default=None, repr=False)
 
     @property
     def has_credentials(self) -> bool:
@@ -60,6 +63,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             )
             for name, (keys, base_url) in _VENDORS.items()
         },
+        embeddings_base_url=env.get("TOKENOPT_EMBEDDINGS_BASE_URL") or None,
+        embeddings_api_key=env.get("TOKENOPT_EMBEDDINGS_API_KEY") or None,
     )
 
 

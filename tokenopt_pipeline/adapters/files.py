@@ -1,4 +1,4 @@
-"""Files that people write for us: schemas in JSON, policies in YAML."""
+"""Files that people write for us: schemas in JSON, policies in YAML, probes in JSONL."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound, PolicyInvalid, SchemaInvalid
+from tokenopt_pipeline.domain.probes import Probe
 
 _MOST_BYTES = 1_000_000
 
@@ -52,6 +53,28 @@ def load_policy(ref: str) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise PolicyInvalid(f"policy {ref}: sections with keys are needed, found {type(document).__name__}")
     return document
+
+
+def load_probes(path: Path) -> list[Probe]:
+    """The probes of a JSONL file: an object with `query` and `relevant`, a list of source names, on each line.
+
+    Raises InvalidInput naming the line.
+    """
+    probes = []
+    for number, line in enumerate(_text(path, InvalidInput).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            members = json.loads(line)
+        except (ValueError, RecursionError) as problem:
+            raise InvalidInput(f"{path}, line {number} is not JSON: {problem}") from problem
+        query = members.get("query") if isinstance(members, dict) else None
+        relevant = members.get("relevant") if isinstance(members, dict) else None
+        names = [each for each in relevant if isinstance(each, str)] if isinstance(relevant, list) else []
+        if not isinstance(query, str) or not query.strip() or not names or names != relevant:
+            raise InvalidInput(f"{path}, line {number}: an object with a query and a non-empty list relevant is needed")
+        probes.append(Probe(query=query, relevant=tuple(dict.fromkeys(names))))
+    return probes
 
 
 def parse_setting(text: str) -> dict[str, Any]:

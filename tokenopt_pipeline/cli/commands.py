@@ -327,10 +327,10 @@ def demo(as_json: bool) -> int:
 
 
 def _add_operating_commands() -> None:
-    # In a file of their own: they operate the product, these here use it.
-    from tokenopt_pipeline.cli.operating import COMMANDS
+    # In files of their own: they operate the product or prepare its references, these here use it.
+    from tokenopt_pipeline.cli import indexing, operating
 
-    for command in COMMANDS:
+    for command in (*operating.COMMANDS, *indexing.COMMANDS):
         tokenopt.add_command(command)
 
 

@@ -17,6 +17,7 @@ from tokenopt_pipeline.domain.errors import (
     BudgetExceeded,
     FatalForRun,
     InvalidInput,
+    ReferenceBusy,
     RunCancelled,
     ShardBusy,
     TokenOptError,
@@ -33,7 +34,7 @@ def exit_code(problem: BaseException) -> int:
     if isinstance(problem, InvalidInput | click.ClickException):
         return BAD_INPUT
     # Busy is no missing dependency: somebody else does the work, and the same command goes on later.
-    if isinstance(problem, BudgetExceeded | RunCancelled | ShardBusy | KeyboardInterrupt | click.Abort):
+    if isinstance(problem, BudgetExceeded | RunCancelled | ShardBusy | ReferenceBusy | KeyboardInterrupt | click.Abort):
         return STOPPED
     if isinstance(problem, TransientError | FatalForRun | OSError):
         return DEPENDENCY_MISSING

@@ -11,11 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tokenopt_pipeline import assembly
 from tokenopt_pipeline.adapters.clock import SystemClock
-from tokenopt_pipeline.adapters.readers import SUFFIXES, read_document, refuse_by_size
+from tokenopt_pipeline.adapters.readers import SUFFIXES, read_document
+from tokenopt_pipeline.adapters.source_files import content_of, find_sources
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.workspace import Workspace
 from tokenopt_pipeline.domain.documents import check_collection_name
-from tokenopt_pipeline.domain.errors import DocumentUnreadable, InvalidInput
+from tokenopt_pipeline.domain.errors import DocumentUnreadable
 from tokenopt_pipeline.stages.ingest import ingest_source
 
 
@@ -25,7 +26,7 @@ def ingest_paths(workspace: Workspace, paths: Sequence[Path], *, collection: str
     Raises InvalidInput when a path does not exist or two files would have one name.
     """
     check_collection_name(collection)
-    sources = find_sources(paths)
+    sources = find_sources(paths, SUFFIXES)
     store, tokenizer, clock = assembly.collections_on(workspace.connection), O200kTokenizer(), SystemClock()
     counts = {"new": 0, "known": 0, "unchanged": 0}
     n_blocks = 0
@@ -35,7 +36,7 @@ def ingest_paths(workspace: Workspace, paths: Sequence[Path], *, collection: str
         task = progress.add_task("ingest", total=len(sources))
         for name, path in sources.items():
             try:
-                content = _content(name, path)
+                content = content_of(name, path)
                 outcome = ingest_source(
                     name,
                     content,
@@ -60,37 +61,3 @@ def ingest_paths(workspace: Workspace, paths: Sequence[Path], *, collection: str
         "blocks": n_blocks,
         "refused": refused,
     }
-
-
-def find_sources(paths: Sequence[Path]) -> dict[str, Path]:
-    """Name in the collection -> file, in the order of names within a folder.
-
-    A file is called by its own name, a file of a folder by the folder's name and the path below it.
-    """
-    sources: dict[str, Path] = {}
-    for path in paths:
-        if path.is_dir():
-            folder = path.resolve()
-            found = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
-            if not found:
-                raise InvalidInput(f"{path}: no file with one of the suffixes {', '.join(sorted(SUFFIXES))}")
-            named = [(f"{folder.name}/{p.relative_to(folder).as_posix()}", p) for p in found]
-        elif path.exists():
-            named = [(path.name, path)]
-        else:
-            raise InvalidInput(f"{path}: no such file or folder")
-        for name, file in named:
-            if sources.get(name, file) != file:
-                raise InvalidInput(
-                    f"{file} and {sources[name]} would both be named {name}; ingest them by their folders"
-                )
-            sources[name] = file
-    return sources
-
-
-def _content(name: str, path: Path) -> bytes:
-    try:
-        refuse_by_size(name, path.stat().st_size)
-        return path.read_bytes()
-    except OSError as problem:
-        raise DocumentUnreadable(name, problem.strerror or "it cannot be read") from problem

@@ -5,6 +5,7 @@ TokenOptError
 │  ├─ RateLimited              .retry_after_s
 │  ├─ ProviderUnavailable      .retry_after_s
 │  ├─ ShardBusy                another process works on the same shard
+│  ├─ ReferenceBusy            another process indexes the same reference
 │  └─ StoreUnavailable
 └─ TerminalError               the same request will never succeed
    ├─ InvalidInput             a file, schema, policy or argument is wrong; nothing was spent
@@ -57,6 +58,10 @@ class ProviderUnavailable(TransientError):
 
 class ShardBusy(TransientError):
     """Another process is working on the same shard."""
+
+
+class ReferenceBusy(TransientError):
+    """Another process is indexing the same reference."""
 
 
 class StoreUnavailable(TransientError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from decimal import Decimal, InvalidOperation
@@ -10,6 +11,12 @@ from typing import Any, cast
 from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.fingerprints import digest
 from tokenopt_pipeline.domain.routing import RoutingPolicy, parse_routing
+
+#: Embeds on this machine where the model is installed, and not at all elsewhere.
+AUTO_EMBEDDER = "auto"
+#: Full text and rules only.
+NO_EMBEDDER = "none"
+_EMBEDDER_NAME = re.compile(r"auto|none|minilm|(openai|google|custom)/[^\s:]+(:[1-9][0-9]{0,3})?")
 
 
 def _setting(default: Any, why: str, low: float | None = None, high: float | None = None) -> Any:
@@ -80,6 +87,24 @@ class CallPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalPolicy:
+    """When a pack of a schema marked `retrieval: eligible` carries found chunks instead of whole references.
+
+    Every doubt falls back to the whole: no probes, recall below the gate, a search below its calibrated threshold.
+    """
+
+    enabled: bool = _setting(True, "search references for schemas marked retrieval: eligible; false sends them whole")
+    k: int = _setting(8, "chunks looked for per block", 1, 50)
+    budget_tokens: int = _setting(2_500, "tokens of chunks in one pack at most, per reference", 100, 100_000)
+    chunk_tokens: int = _setting(400, "tokens of one chunk at most; takes effect when an index is built", 50, 2_000)
+    embedder: str = _setting(AUTO_EMBEDDER, "auto, none, minilm, openai/MODEL, google/MODEL, custom/MODEL:DIMENSION")
+    recall_gate: float = _setting(0.95, "mean recall at k on unseen probes that an index must reach", 0.0, 1.0)
+    min_probes: int = _setting(20, "unseen probes an index must have been measured on", 1, 10_000)
+    min_score: float = _setting(0.0, "a search less sure is never trusted, whatever was calibrated", 0.0, 1.0)
+    min_margin: float = _setting(0.0, "likewise for the distance to the first chunk left out", 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunPolicy:
     """The shape of a run."""
 
@@ -101,6 +126,7 @@ class Policy:
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     calls: CallPolicy = field(default_factory=CallPolicy)
     run: RunPolicy = field(default_factory=RunPolicy)
+    retrieval: RetrievalPolicy = field(default_factory=RetrievalPolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
 
 
@@ -126,6 +152,7 @@ _SECTIONS: Mapping[str, type] = {
     "retries": RetryPolicy,
     "calls": CallPolicy,
     "run": RunPolicy,
+    "retrieval": RetrievalPolicy,
 }
 _ROUTING_KEYS = frozenset(f.name for f in fields(RoutingPolicy)) | {"model"}
 
@@ -188,6 +215,10 @@ def _checked(layer: str, section: str, key: str, value: object) -> object:
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise PolicyInvalid(f"{where}, allowed true or false")
+        return value
+    if isinstance(default, str):
+        if not isinstance(value, str) or not _EMBEDDER_NAME.fullmatch(value):
+            raise PolicyInvalid(f"{where}, allowed {spec.metadata['why']}")
         return value
     wanted = "a whole number" if isinstance(default, int) else "a number"
     right = isinstance(value, int) or (isinstance(default, float) and isinstance(value, float))

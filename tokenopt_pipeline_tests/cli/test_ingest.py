@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenopt_pipeline.cli.ingesting import find_sources
+from tokenopt_pipeline.adapters.readers import SUFFIXES
+from tokenopt_pipeline.adapters.source_files import find_sources
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline_tests.end_to_end.terminal import Terminal, counts
 
@@ -17,7 +18,7 @@ def test_a_file_is_called_by_its_name_and_a_folders_file_by_the_path_below_it(tm
     (folder / "b.MD").write_text("b")
     (folder / "skipped.xlsx").write_text("x")
     (tmp_path / "a.txt").write_text("a")
-    assert list(find_sources([tmp_path / "a.txt", tmp_path / "docs"])) == ["a.txt", "docs/deep/b.MD"]
+    assert list(find_sources([tmp_path / "a.txt", tmp_path / "docs"], SUFFIXES)) == ["a.txt", "docs/deep/b.MD"]
 
 
 def test_two_files_of_one_name_are_refused_and_the_same_file_twice_is_one(tmp_path: Path) -> None:
@@ -26,8 +27,8 @@ def test_two_files_of_one_name_are_refused_and_the_same_file_twice_is_one(tmp_pa
         (tmp_path / name / "a.md").write_text(name)
     a, b = tmp_path / "one" / "a.md", tmp_path / "two" / "a.md"
     with pytest.raises(InvalidInput, match=r"would both be named a\.md"):
-        find_sources([a, b])
-    assert list(find_sources([a, a])) == ["a.md"]
+        find_sources([a, b], SUFFIXES)
+    assert list(find_sources([a, a], SUFFIXES)) == ["a.md"]
 
 
 def test_new_known_changed_and_refused_files_are_told_apart(module_terminal: Terminal, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_definitions_load_without_environment_database_or_network() -> None:
 
 def test_the_six_assets_stand_in_one_line_partitioned_by_shard() -> None:
     graph = defs.resolve_asset_graph()
-    assert {k.to_user_string() for k in graph.get_all_asset_keys()} == set(LINE)
+    assert {k.to_user_string() for k in graph.get_all_asset_keys()} == {*LINE, "reference_index"}
     for before, asset in zip([None, *LINE], LINE, strict=False):
         node = graph.get(dg.AssetKey(asset))
         assert node.parent_keys == ({dg.AssetKey(before)} if before else set())
@@ -51,13 +51,22 @@ def test_the_six_assets_stand_in_one_line_partitioned_by_shard() -> None:
 
 def test_the_five_checks_are_of_the_last_asset_and_partitioned_like_it() -> None:
     graph = defs.resolve_asset_graph()
-    assert {(k.asset_key.to_user_string(), k.name) for k in graph.asset_check_keys} == {
+    of_the_line = {key for key in graph.asset_check_keys if key.asset_key.to_user_string() in LINE}
+    assert {(k.asset_key.to_user_string(), k.name) for k in of_the_line} == {
         ("reconciled_overlays", name) for name in CHECKS
     }
-    for key in graph.asset_check_keys:
+    for key in of_the_line:
         assert graph.get(key).partitions_def == graph.get(dg.AssetKey("reconciled_overlays")).partitions_def
         # A failed check does not stop anything: the run has ended by then.
         assert not graph.get(key).blocking
+
+
+def test_references_are_an_asset_of_their_own_without_partitions_and_with_two_checks() -> None:
+    graph = defs.resolve_asset_graph()
+    node = graph.get(dg.AssetKey("reference_index"))
+    assert (node.partitions_def, node.parent_keys, node.group_name) == (None, set(), "references")
+    checks = {key.name for key in graph.asset_check_keys if key.asset_key == dg.AssetKey("reference_index")}
+    assert checks == {"indexes_match_their_sources", "recall_is_above_its_gate"}
 
 
 def test_one_job_takes_shards_down_the_line_and_checks_them() -> None:

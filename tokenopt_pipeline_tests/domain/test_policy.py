@@ -40,11 +40,18 @@ _WHOLE_NUMBERS: list[tuple[str, float, float]] = [
     ("retries.transient_tries", 1, 100),
     ("calls.concurrency", 1, 256),
     ("run.shard_blocks", 1, 100_000),
+    ("retrieval.k", 1, 50),
+    ("retrieval.budget_tokens", 100, 100_000),
+    ("retrieval.chunk_tokens", 50, 2_000),
+    ("retrieval.min_probes", 1, 10_000),
 ]
 _NUMBERS: list[tuple[str, float, float]] = [
     ("retries.backoff_base_s", 0.0, 60.0),
     ("retries.backoff_ceiling_s", 0.0, 3_600.0),
     ("calls.timeout_s", 1.0, 3_600.0),
+    ("retrieval.recall_gate", 0.0, 1.0),
+    ("retrieval.min_score", 0.0, 1.0),
+    ("retrieval.min_margin", 0.0, 1.0),
 ]
 _SWITCHES = [
     "caching.enabled",
@@ -58,7 +65,10 @@ _SWITCHES = [
     "prefilter.page_furniture",
     "reuse.enabled",
     "run.allow_unknown_price",
+    "retrieval.enabled",
 ]
+
+_OTHERS = ["run.budget_usd", "retrieval.embedder"]
 
 
 def _set(name: str, value: object) -> object:
@@ -75,7 +85,7 @@ def _refusal(*layers: dict[str, Any]) -> str:
 
 
 def test_the_tables_above_name_every_key_but_the_budget_and_the_routing() -> None:
-    named = {name for name, _, _ in _WHOLE_NUMBERS + _NUMBERS} | {*_SWITCHES, "run.budget_usd"}
+    named = {name for name, _, _ in _WHOLE_NUMBERS + _NUMBERS} | {*_SWITCHES, *_OTHERS}
     sections = {f.name: getattr(Policy(), f.name) for f in fields(Policy) if f.name != "routing"}
     assert named == {f"{section}.{f.name}" for section, value in sections.items() for f in fields(value)}
 
@@ -100,6 +110,20 @@ def test_values_outside_the_bounds_or_of_another_kind_are_refused_by_name(name: 
     with pytest.raises(PolicyInvalid) as refusal:
         _set(name, value)
     assert str(refusal.value).startswith(f"file: {name} = {value!r}, allowed ")
+
+
+@pytest.mark.parametrize(
+    "name", ["auto", "none", "minilm", "openai/text-embedding-3-small", "custom/org/model-v1:768", "google/m:1"]
+)
+def test_embedders_are_named_by_vendor_and_model(name: str) -> None:
+    assert _set("retrieval.embedder", name) == name
+
+
+@pytest.mark.parametrize("name", ["", "openai", "openai/", "custom/m:0", "custom/m:12345", "other/m", 3, None, True])
+def test_what_names_no_embedder_is_refused(name: object) -> None:
+    with pytest.raises(PolicyInvalid) as refusal:
+        _set("retrieval.embedder", name)
+    assert str(refusal.value).startswith(f"file: retrieval.embedder = {name!r}, allowed ")
 
 
 @pytest.mark.parametrize("name", _SWITCHES)

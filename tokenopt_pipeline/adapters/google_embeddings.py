@@ -1,0 +1,96 @@
+"""Embeddings of Google's Gemini API through its own SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from tokenopt_pipeline.adapters.google_errors import mapped_errors
+from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, check_base_url, check_key
+from tokenopt_pipeline.adapters.unit_vectors import in_requests, unit_vectors
+
+if TYPE_CHECKING:
+    from google import genai
+
+#: Embedding model -> numbers in a vector when nothing else is asked for.
+DIMENSIONS = {"gemini-embedding-001": 768}
+_VENDOR = "google"
+_API_VERSION = "v1beta"
+_TIMEOUT_S = 120.0
+
+
+class GoogleEmbedder:
+    """`ports.Embedder` for Gemini's embedding models. They tell documents from queries."""
+
+    def __init__(self, model: str, *, dimension: int, api_key: str | None = None, base_url: str | None = None) -> None:
+        """None: the SDK looks into the environment itself (GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL)."""
+        self._model = model
+        self._dimension = dimension
+        self._api_key = api_key
+        self._base_url = base_url
+        # Kept as long as this object: the SDK closes its transport with the client.
+        self._client: genai.Client | None = None
+        self._lock = Lock()
+
+    @property
+    def name(self) -> str:
+        """What its vectors are stored under."""
+        return f"{_VENDOR}/{self._model}"
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        return self._dimension
+
+    def documents(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector of length 1 per text, in order. Raises what a provider's call raises."""
+        return [vector for part in in_requests(texts) for vector in self._embed(part, "RETRIEVAL_DOCUMENT")]
+
+    def query(self, text: str) -> list[float]:
+        """The vector of what is looked for."""
+        return self._embed([text], "RETRIEVAL_QUERY")[0]
+
+    def _embed(self, texts: Sequence[str], task: str) -> list[list[float]]:
+        from google.genai import types
+
+        with mapped_errors(lambda: list(self._secrets())):
+            answered = self._connected().models.embed_content(
+                model=self._model,
+                contents=[types.Content(parts=[types.Part(text=text)]) for text in texts],
+                config=types.EmbedContentConfig(
+                    task_type=task,
+                    output_dimensionality=self._dimension,
+                    http_options=types.HttpOptions(timeout=round(_TIMEOUT_S * 1000)),
+                ),
+            )
+            # Shortened vectors come back at other lengths than 1.
+            vectors = [each.values or [] for each in answered.embeddings or []]
+            return unit_vectors(self.name, vectors, n=len(texts), dimension=self._dimension)
+
+    def _connected(self) -> genai.Client:
+        import httpx2
+        from google import genai
+        from google.genai import types
+
+        with self._lock:
+            if self._client is None:
+                if self._base_url is not None:
+                    check_base_url(_VENDOR, self._base_url)
+                check_key(_VENDOR, self._api_key)
+                options = types.HttpOptions(
+                    api_version=_API_VERSION,
+                    base_url=self._base_url,
+                    httpx_client=httpx2.Client(mounts=LOOPBACK_MOUNTS, follow_redirects=True),
+                    retry_options=None,
+                )
+                client = genai.Client(vertexai=False, api_key=self._api_key, http_options=options)
+                check_base_url(_VENDOR, str(client._api_client._http_options.base_url))
+                check_key(_VENDOR, client._api_client.api_key)
+                self._client = client
+            return self._client
+
+    def _secrets(self) -> Iterator[str]:
+        yield from (self._api_key,) if self._api_key else ()
+        found = self._client._api_client.api_key if self._client is not None else None
+        yield from (found,) if found else ()

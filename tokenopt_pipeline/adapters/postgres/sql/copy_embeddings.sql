@@ -1,0 +1,2 @@
+-- Takes in vectors on their way to their table.
+copy new_embedding (content_hash, embedding) from stdin

@@ -1,0 +1,2 @@
+-- Frees what an index that nobody reads any more holds.
+drop table if exists {chunks}, {postings}, {words}

@@ -1,0 +1,2 @@
+-- Every registered reference, by name.
+select name from reference order by name

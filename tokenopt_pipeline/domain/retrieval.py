@@ -1,0 +1,207 @@
+"""Retrieval: whether a pack may carry the chunks that were found for it, or must carry its references whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from tokenopt_pipeline.domain.contexts import PackChunks
+from tokenopt_pipeline.domain.probes import Calibration, Threshold
+from tokenopt_pipeline.domain.ranking import Confidence
+
+_MTOK = Decimal(1_000_000)
+
+
+class ContextKind(StrEnum):
+    """What a pack carries of its references."""
+
+    #: The schema names no references, or wants nothing of them.
+    NONE = "none"
+    FULL = "full"
+    RETRIEVED = "retrieved"
+
+
+class ContextCause(StrEnum):
+    """The one fact that decided; what fallbacks are counted by."""
+
+    NOT_ASKED = "not_asked"
+    CRITICAL = "critical"
+    SWITCHED_OFF = "switched_off"
+    NO_INDEX = "no_index"
+    STALE_INDEX = "stale_index"
+    NOT_MEASURED = "not_measured"
+    RECALL_BELOW_GATE = "recall_below_gate"
+    RULE_UNDECIDED = "rule_undecided"
+    OVER_BUDGET = "over_budget"
+    SCORE_BELOW_THRESHOLD = "score_below_threshold"
+    MARGIN_BELOW_THRESHOLD = "margin_below_threshold"
+    FULL_IS_CHEAPER = "full_is_cheaper"
+    RETRIEVED = "retrieved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalLimits:
+    """What must hold before found chunks replace a whole reference."""
+
+    enabled: bool
+    #: Mean recall on probes, 0 to 1.
+    recall_gate: float
+    #: Probes that threshold and recall must have been measured on, at least.
+    min_probes: int
+    #: Below it no search is trusted, whatever was calibrated.
+    floor: Threshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexStanding:
+    """How an index stands when a pack is planned."""
+
+    name: str
+    #: The sources that are registered now are not those it was built from.
+    is_stale: bool
+    #: None: no probes, so nothing is known of what it finds.
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackFindings:
+    """What the searches for one pack's blocks came to."""
+
+    #: Per block, in the pack's order.
+    confidences: tuple[Confidence, ...]
+    chunks: PackChunks
+    #: Rules of which a pattern took too long on some block.
+    undecided_rules: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPrices:
+    """Dollars per million input tokens of the pack's model."""
+
+    fresh_usd: Decimal
+    cache_read_usd: Decimal
+    cache_write_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextDecision:
+    """What a pack carries, and why in one sentence."""
+
+    kind: ContextKind
+    cause: ContextCause
+    reason: str
+
+
+def full_usd(tokens: int, calls: int, prices: TokenPrices) -> Decimal:
+    """Dollars per call of a reference sent whole as a cached prefix: written once, read by every further call."""
+    written = tokens * prices.cache_write_usd / _MTOK
+    read = tokens * prices.cache_read_usd / _MTOK
+    return (written + read * (calls - 1)) / calls
+
+
+def retrieved_usd(tokens: int, prices: TokenPrices) -> Decimal:
+    """Dollars per call of chunks that differ from pack to pack, so that no cache helps."""
+    return tokens * prices.fresh_usd / _MTOK
+
+
+def decide_before_searching(
+    retrieval: str, references: int, indexes: list[IndexStanding | None], limits: RetrievalLimits
+) -> ContextDecision | None:
+    """What can be decided without a search; None when the blocks must be looked at.
+
+    `retrieval` and the number of references are the schema's; `indexes` has one entry per reference, None: no index.
+    """
+    if retrieval == "none" or references == 0:
+        return _decided(ContextKind.NONE, ContextCause.NOT_ASKED, "the schema asks for no references")
+    if retrieval == "critical":
+        return _full(ContextCause.CRITICAL, "the schema is marked retrieval: critical")
+    if not limits.enabled:
+        return _full(ContextCause.SWITCHED_OFF, "retrieval.enabled is false")
+    for index in indexes:
+        if (refused := _distrust(index, limits)) is not None:
+            return refused
+    return None
+
+
+def _distrust(index: IndexStanding | None, limits: RetrievalLimits) -> ContextDecision | None:
+    if index is None:
+        return _full(ContextCause.NO_INDEX, "a reference has no index")
+    if index.is_stale:
+        return _full(ContextCause.STALE_INDEX, f"index {index.name} is older than its sources")
+    measured = index.calibration
+    if measured is None or measured.n < limits.min_probes:
+        n = 0 if measured is None else measured.n
+        return _full(
+            ContextCause.NOT_MEASURED, f"index {index.name} was measured on {n} probes, {limits.min_probes} are needed"
+        )
+    if measured.threshold is None or measured.recall is None or measured.recall < limits.recall_gate:
+        found = "none was trusted" if measured.recall is None else f"recall {measured.recall:.3f}"
+        return _full(
+            ContextCause.RECALL_BELOW_GATE,
+            f"index {index.name}: {found} on {measured.n} unseen probes, the gate is {limits.recall_gate:g}",
+        )
+    return None
+
+
+def decide_context(
+    index: IndexStanding,
+    found: PackFindings,
+    limits: RetrievalLimits,
+    *,
+    reference_tokens: int,
+    calls: int,
+    prices: TokenPrices | None,
+) -> ContextDecision:
+    """The decision for one pack and one reference whose index was trusted before searching.
+
+    `reference_tokens` is the whole reference; `calls` is how many calls share it as a prefix; without prices the two
+    are not compared and the chunks are taken.
+    """
+    assert index.calibration is not None  # decided before searching
+    assert index.calibration.threshold is not None  # likewise
+    calibrated = index.calibration.threshold
+    least_score = max(calibrated.score, limits.floor.score)
+    least_margin = max(calibrated.margin, limits.floor.margin)
+    if found.undecided_rules:
+        return _full(
+            ContextCause.RULE_UNDECIDED,
+            f"{found.undecided_rules} rules of {index.name} could not be told to fire or not within their time",
+        )
+    if found.chunks.missed:
+        return _full(
+            ContextCause.OVER_BUDGET,
+            f"{len(found.chunks.missed)} needed chunks of {index.name} do not fit the token budget",
+        )
+    for nth, sure in enumerate(found.confidences, start=1):
+        if sure.score < least_score:
+            return _full(
+                ContextCause.SCORE_BELOW_THRESHOLD,
+                f"block {nth}: best score {sure.score:.3f} in {index.name}, the threshold is {least_score:.3f}",
+            )
+        if sure.margin < least_margin:
+            return _full(
+                ContextCause.MARGIN_BELOW_THRESHOLD,
+                f"block {nth}: score margin {sure.margin:.3f} in {index.name}, the threshold is {least_margin:.3f}",
+            )
+    if prices is not None:
+        whole, parts = full_usd(reference_tokens, calls, prices), retrieved_usd(found.chunks.tokens, prices)
+        if whole <= parts:
+            return _full(
+                ContextCause.FULL_IS_CHEAPER,
+                f"{reference_tokens:,} cached tokens of {index.name} cost ${whole:.6f} a call, "
+                f"{found.chunks.tokens:,} retrieved ones ${parts:.6f}",
+            )
+    return _decided(
+        ContextKind.RETRIEVED,
+        ContextCause.RETRIEVED,
+        f"{found.chunks.tokens:,} of {reference_tokens:,} tokens of {index.name} were found with confidence",
+    )
+
+
+def _full(cause: ContextCause, reason: str) -> ContextDecision:
+    return _decided(ContextKind.FULL, cause, reason)
+
+
+def _decided(kind: ContextKind, cause: ContextCause, reason: str) -> ContextDecision:
+    return ContextDecision(kind=kind, cause=cause, reason=reason)
