@@ -12,6 +12,9 @@ from tokenopt_pipeline.domain.fingerprints import canonical_json
 from tokenopt_pipeline.domain.grounding import TextEvidence, subject_of
 from tokenopt_pipeline.domain.variants import alternatives_of, constants_of, variant_for
 
+# Every entry of an array is compared with so many others at most, however long a model made it.
+_MOST_COMPARED = 30
+
 
 def structure_doubts(node: Node, root: Mapping[str, object], text: TextEvidence) -> Iterator[Doubt]:
     """Every doubt about an object or array and what is in it, in the order of its values."""
@@ -84,7 +87,7 @@ def _entry_doubts(node: Node) -> Iterator[Doubt]:
             sentence = f"Entries {seen[text] + 1} and {i + 1} of {node.named} are equal."
             yield Doubt(id="repeated_entry", path=node.path, evidence=sentence)
         seen.setdefault(text, i)
-        for j, earlier in enumerate(entries[:i]):
+        for j, earlier in enumerate(entries[: min(i, _MOST_COMPARED)]):
             if differing := _only_list_that_differs(earlier, entry):
                 sentence = f"Entries {j + 1} and {i + 1} of {node.named} differ only in the list {differing}."
                 yield Doubt(id="split_entry", path=node.path, evidence=sentence)

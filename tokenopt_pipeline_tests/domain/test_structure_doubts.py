@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -73,6 +74,13 @@ def test_an_alternative_that_the_block_speaks_of_and_nobody_chose_is_left_out() 
 def test_equal_entries_are_repeated() -> None:
     assert _doubts({"tags": [{"a": 1}, {"a": 2}, {"a": 1}]}, "x") == [("repeated_entry", "/tags")]
     assert _doubts({"tags": [1, 1]}, "x") == []
+
+
+def test_an_endless_array_is_looked_at_in_no_time() -> None:
+    endless = [{"a": i, "b": {"l": [i]}} for i in range(2_000)]
+    started = time.process_time()
+    assert _doubts({"tags": endless}, "x") == []
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(
