@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -42,17 +43,27 @@ def load_schema(ref: str) -> tuple[str, Mapping[str, Any]]:
     raise NotFound(f"schema {ref!r} is neither a file nor one of the shipped schemas: {', '.join(shipped)}")
 
 
-def load_policy(ref: str) -> Mapping[str, Any]:
-    """The nested keys of a policy file; an empty file changes nothing. Raises PolicyInvalid."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFile:
+    """A policy as it was written."""
+
+    #: Nested keys; empty when the file says nothing.
+    document: Mapping[str, Any]
+    #: Path of a key (`routing.rules[0].tier`) -> the line it stands on, counted from 1.
+    lines: Mapping[str, int]
+
+
+def load_policy(ref: str) -> PolicyFile:
+    """A policy file; an empty one changes nothing. Raises PolicyInvalid."""
     path = Path(ref)
     if not _is(path.is_file):
         raise PolicyInvalid(f"policy {ref}: {'a directory, not a file' if _is(path.is_dir) else 'no such file'}")
-    document = _parsed_yaml(_text(path, PolicyInvalid), f"policy {ref}")
+    document, lines = _parsed_yaml(_text(path, PolicyInvalid), f"policy {ref}")
     if document is None:
-        return {}
+        return PolicyFile(document={}, lines={})
     if not isinstance(document, dict):
-        raise PolicyInvalid(f"policy {ref}: sections with keys are needed, found {type(document).__name__}")
-    return document
+        raise PolicyInvalid(f"policy {ref}:1: sections with keys are needed, found {type(document).__name__}")
+    return PolicyFile(document=document, lines=lines)
 
 
 def load_probes(path: Path) -> list[Probe]:
@@ -83,7 +94,7 @@ def parse_setting(text: str) -> dict[str, Any]:
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
         raise PolicyInvalid(f"--set {text}: write section.key=value, for example packing.pack_size=25")
-    return {section: {key: _parsed_yaml(value, f"--set {text}: the value")}}
+    return {section: {key: _parsed_yaml(value, f"--set {text}: the value", numbered=False)[0]}}
 
 
 def _parsed_json(text: str, name: str) -> Mapping[str, Any]:
@@ -116,17 +127,54 @@ class _StrictLoader(yaml.SafeLoader):
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         repeated = next((key for key in keys if keys.count(key) > 1), None)
         if repeated is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"{repeated!r} stands twice", node.start_mark)
+            again = [key for key, _ in node.value if key.value == repeated][1]
+            raise yaml.constructor.ConstructorError(None, None, f"{repeated!r} stands twice", again.start_mark)
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as problem:
+            # What looks like a date or number and is none, such as 2026-02-31.
+            raise yaml.constructor.ConstructorError(None, None, str(problem), node.start_mark) from problem
 
-def _parsed_yaml(text: str, name: str) -> Any:
+
+def _parsed_yaml(text: str, name: str, *, numbered: bool = True) -> tuple[Any, dict[str, int]]:
+    """The document in a text, and on which line every key of it stands. Raises PolicyInvalid naming the line."""
     try:
         # A loader of its own for what safe_load does not refuse; it constructs no more than that.
-        return yaml.load(text, Loader=_StrictLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        # ValueError: what looks like a date or number and is none, such as 2026-02-31.
-        raise PolicyInvalid(f"{name} is not YAML: {' '.join(str(problem).split())}") from problem
+        loader = _StrictLoader(text)
+        try:
+            node = loader.get_single_node()
+            return (None, {}) if node is None else (loader.construct_document(node), _lines_of(node))
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, RecursionError) as problem:
+        mark = getattr(problem, "problem_mark", None) if numbered else None
+        place = name if mark is None else f"{name}:{mark.line + 1}"
+        raise PolicyInvalid(f"{place} is not YAML: {' '.join(str(problem).split())}") from problem
+
+
+def _lines_of(root: yaml.Node) -> dict[str, int]:
+    """Path -> line of every key and entry; what an alias repeats is numbered where it is first written."""
+    lines: dict[str, int] = {}
+    seen: set[int] = set()
+    pending: list[tuple[str, yaml.Node]] = [("", root)]
+    while pending:
+        path, node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        children: list[tuple[str, yaml.Node, yaml.Node]] = []
+        if isinstance(node, yaml.MappingNode):
+            keyed = [(key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
+            children = [(f"{path}.{key.value}" if path else key.value, key, value) for key, value in keyed]
+        elif isinstance(node, yaml.SequenceNode):
+            children = [(f"{path}[{i}]", entry, entry) for i, entry in enumerate(node.value)]
+        lines.update((name, place.start_mark.line + 1) for name, place, _ in children)
+        # The last one in is read first.
+        pending += [(name, value) for name, _, value in reversed(children)]
+    return lines
 
 
 def _is(look: Callable[[], bool]) -> bool:

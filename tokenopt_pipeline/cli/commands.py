@@ -327,10 +327,10 @@ def demo(as_json: bool) -> int:
 
 
 def _add_operating_commands() -> None:
-    # In files of their own: they operate the product or prepare its references, these here use it.
-    from tokenopt_pipeline.cli import indexing, operating
+    # In files of their own: they operate the product, prepare its references or learn from it; these here use it.
+    from tokenopt_pipeline.cli import indexing, operating, routing
 
-    for command in (*operating.COMMANDS, *indexing.COMMANDS):
+    for command in (*operating.COMMANDS, *indexing.COMMANDS, *routing.COMMANDS):
         tokenopt.add_command(command)
 
 

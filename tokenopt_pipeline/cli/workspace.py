@@ -70,18 +70,21 @@ def build_request(asked: Asked, *, backend: assembly.Backend) -> RunRequest:
 def audit_policy_file(workspace: Workspace, path: str) -> None:
     """Keeps who used which content of a policy file, and when."""
     PostgresPolicies(workspace.connection).seen(
-        str(Path(path).resolve()), load_policy(path), who=getpass.getuser(), now=SystemClock().now()
+        str(Path(path).resolve()), load_policy(path).document, who=getpass.getuser(), now=SystemClock().now()
     )
 
 
 def _resolve(asked: Asked, hints: Any) -> ResolvedPolicy:
     layers: list[tuple[str, Any]] = []
+    lines = {}
     if asked.policy is not None:
-        layers.append((f"policy {asked.policy}", load_policy(asked.policy)))
+        written = load_policy(asked.policy)
+        layers.append((f"policy {asked.policy}", written.document))
+        lines[f"policy {asked.policy}"] = written.lines
     layers.append((f"schema {asked.schema}", hints))
     if asked.model is not None:
         layers.append(("--model", {"routing": {"model": asked.model}}))
     layers += [(f"--set {text}", parse_setting(text)) for text in asked.settings]
     if asked.budget is not None:
         layers.append(("--budget", {"run": {"budget_usd": asked.budget}}))
-    return resolve(layers)
+    return resolve(layers, lines=lines)

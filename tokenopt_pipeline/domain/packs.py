@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.languages import UNDETERMINED
 from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, PlannedPack
 from tokenopt_pipeline.domain.prefilter import BlockFacts
 from tokenopt_pipeline.domain.routing import Route
@@ -22,6 +23,8 @@ class PlannableBlock:
     content: str
     #: An identical block has an answer already.
     is_known: bool
+    #: One of `languages.LANGUAGES`.
+    language: str = UNDETERMINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class KeptBlock:
 
     packable: PackableBlock
     type: BlockType
+    #: One of `languages.LANGUAGES`.
+    language: str = UNDETERMINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,9 @@ from typing import Any, cast
 
 from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.fingerprints import digest
-from tokenopt_pipeline.domain.routing import RoutingPolicy, parse_routing
+from tokenopt_pipeline.domain.places import Places
+from tokenopt_pipeline.domain.routing import RoutingPolicy
+from tokenopt_pipeline.domain.routing_section import ROUTING_KEYS, parse_routing
 
 #: Embeds on this machine where the model is installed, and not at all elsewhere.
 AUTO_EMBEDDER = "auto"
@@ -154,7 +156,6 @@ _SECTIONS: Mapping[str, type] = {
     "run": RunPolicy,
     "retrieval": RetrievalPolicy,
 }
-_ROUTING_KEYS = frozenset(f.name for f in fields(RoutingPolicy)) | {"model"}
 
 
 def snapshot(policy: Policy) -> dict[str, Any]:
@@ -165,34 +166,42 @@ def snapshot(policy: Policy) -> dict[str, Any]:
     return document
 
 
-def resolve(layers: Sequence[tuple[str, Mapping[str, object]]]) -> ResolvedPolicy:
+def resolve(
+    layers: Sequence[tuple[str, Mapping[str, object]]], *, lines: Mapping[str, Mapping[str, int]] | None = None
+) -> ResolvedPolicy:
     """Defaults overridden by each layer in turn, the last one winning; every value checked against its bounds.
 
-    Raises PolicyInvalid naming the layer, the key, what was found and what is allowed.
+    `lines` says on which line of which layer a path stands (`Places.lines`).
+    Raises PolicyInvalid naming the layer, its line where that is known, the key, what was found and what is allowed.
     """
     values: dict[str, dict[str, object]] = {name: {} for name in (*_SECTIONS, "routing")}
     sources: dict[str, str] = {}
+    places = Places(sources=sources, lines=lines or {})
     for layer, document in layers:
         for section, members in document.items():
+            place = places.within(layer, str(section))
             if section not in values:
-                raise PolicyInvalid(f"{layer}: unknown section {section!r}; known: {', '.join(sorted(values))}")
+                raise PolicyInvalid(f"{place}: unknown section {section!r}; known: {', '.join(sorted(values))}")
             if members is None:
                 # A section of which every key was deleted changes nothing.
                 continue
             if not isinstance(members, Mapping):
-                raise PolicyInvalid(f"{layer}: {section} must be a mapping of keys, found {members!r}")
+                raise PolicyInvalid(f"{place}: {section} must be a mapping of keys, found {members!r}")
             if section == "routing":
                 _forget_what_the_layer_replaces(values[section], members, sources)
-            known = _ROUTING_KEYS if section == "routing" else {f.name for f in fields(_SECTIONS[section])}
+            known = ROUTING_KEYS if section == "routing" else {f.name for f in fields(_SECTIONS[section])}
             for key, value in members.items():
+                name = f"{section}.{key}"
                 if key not in known:
-                    raise PolicyInvalid(f"{layer}: unknown key {section}.{key}; known: {', '.join(sorted(known))}")
-                checked = value if section == "routing" else _checked(layer, section, str(key), value)
-                values[section][str(key)] = checked
-                sources[f"{section}.{key}"] = layer
-    routing = parse_routing(values["routing"], sources)
+                    place = places.within(layer, name)
+                    raise PolicyInvalid(f"{place}: unknown key {name}; known: {', '.join(sorted(known))}")
+                sources[name] = layer
+                values[section][str(key)] = (
+                    value if section == "routing" else _checked(places, section, str(key), value)
+                )
+    routing = parse_routing(values["routing"], places)
     policy = Policy(**{name: cls(**values[name]) for name, cls in _SECTIONS.items()}, routing=routing)
-    _check_together(policy, sources)
+    _check_together(policy, places)
     return ResolvedPolicy(policy=policy, sources=sources)
 
 
@@ -205,10 +214,10 @@ def _forget_what_the_layer_replaces(
             del routing[key], sources[f"routing.{key}"]
 
 
-def _checked(layer: str, section: str, key: str, value: object) -> object:
+def _checked(places: Places, section: str, key: str, value: object) -> object:
     spec = next(f for f in fields(_SECTIONS[section]) if f.name == key)
     low, high = spec.metadata["low"], spec.metadata["high"]
-    where = f"{layer}: {section}.{key} = {value!r}"
+    where = f"{places.of(f'{section}.{key}')} = {value!r}"
     if key == "budget_usd":
         return _budget(where, value, high)
     default = spec.default if spec.default is not MISSING else None
@@ -243,12 +252,17 @@ def _budget(where: str, value: object, high: float) -> Decimal | None:
     return budget.normalize()
 
 
-def _check_together(policy: Policy, sources: Mapping[str, str]) -> None:
+def _check_together(policy: Policy, places: Places) -> None:
     packing = policy.packing
 
+    def place(*keys: str) -> str:
+        """Where the first of the keys that some layer set was set."""
+        key = next((k for k in keys if k in places.sources), None)
+        return "defaults" if key is None else places.within(places.sources[key], key)
+
     def refuse(key: str, found: int, limit: str, allowed: int) -> None:
-        layer = sources.get(f"packing.{key}") or sources.get(f"packing.{limit}", "defaults")
-        raise PolicyInvalid(f"{layer}: packing.{key} = {found}, allowed up to packing.{limit} = {allowed}")
+        where = place(f"packing.{key}", f"packing.{limit}")
+        raise PolicyInvalid(f"{where}: packing.{key} = {found}, allowed up to packing.{limit} = {allowed}")
 
     if packing.pack_size > packing.pack_size_max:
         refuse("pack_size", packing.pack_size, "pack_size_max", packing.pack_size_max)
@@ -261,9 +275,8 @@ def _check_together(policy: Policy, sources: Mapping[str, str]) -> None:
     kept_free = packing.output_reserve_tokens + packing.overhead_tokens
     if kept_free >= packing.context_window_tokens:
         keys = ("packing.context_window_tokens", "packing.output_reserve_tokens", "packing.overhead_tokens")
-        layer = next((sources[key] for key in keys if key in sources), "defaults")
         raise PolicyInvalid(
-            f"{layer}: {keys[1]} + {keys[2]} = {kept_free}, allowed below {keys[0]} = {packing.context_window_tokens}"
+            f"{place(*keys)}: {keys[1]} + {keys[2]} = {kept_free}, allowed below {keys[0]} = {packing.context_window_tokens}"
         )
 
 
@@ -281,5 +294,18 @@ def defaults_document() -> str:
     lines += ["routing:", f"  default_tier: {routing.default_tier}  # where blocks go that no rule matches"]
     lines += ["  models:  # tier -> models, the preferred one first"]
     lines += [f"    {tier}: [{', '.join(models)}]" for tier, models in routing.models.items()]
-    lines += ["  rules: []  # in order, the first that matches wins: id, tier, block_types, max_block_tokens"]
+    lines += ["  rules: []  # in order, the first that matches wins; docs/routing.md has the conditions"]
+    fallback, escalation = routing.fallback, routing.escalation
+    lines += [
+        "  fallback:",
+        f"    max_hops: {fallback.max_hops}  # models after the preferred one that one request may try (0 to 5)",
+        "    allowed_providers: null  # providers that may answer at all; null is every one that a tier names",
+        f"    cross_provider: {str(fallback.cross_provider).lower()}  # whether a request may move to another provider",
+        "  escalation:",
+        f"    enabled: {str(escalation.enabled).lower()}  # ask doubtful answers again at a dearer tier",
+        f"    doubts: [{', '.join(escalation.doubts)}]",
+        f"    max_steps: {escalation.max_steps}  # tiers above its first one that a block may reach (1 to 2)",
+        "    second_opinion: null  # a second cheap model, so that answers can disagree",
+        "  measured: null  # the table behind fitted rules; `tokenopt route fit` writes it",
+    ]
     return "\n".join(lines) + "\n"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import PolicyInvalid
-
-TIERS = ("small", "mid", "large")
-_RULE_MEMBERS = frozenset({"id", "block_types", "max_block_tokens", "tier"})
+from tokenopt_pipeline.domain.escalation import EscalationPolicy
+from tokenopt_pipeline.domain.fallbacks import FallbackPolicy
+from tokenopt_pipeline.domain.languages import UNDETERMINED
+from tokenopt_pipeline.domain.measured import MeasuredRates
+from tokenopt_pipeline.domain.schema_shape import shape_of
+from tokenopt_pipeline.domain.schemas import ExtractionSchema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,21 +28,93 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaFacts:
+    """What rules may look at of a schema; one value for a whole run."""
+
+    task: str = ""
+    complexity: int = 0
+    field_kinds: frozenset[str] = frozenset()
+    retrieval: str = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteFacts:
+    """All that a rule may look at."""
+
+    block_type: BlockType
+    #: Counted by our tokenizer.
+    n_tokens: int
+    #: One of `languages.LANGUAGES`.
+    language: str = UNDETERMINED
+    schema: SchemaFacts = SchemaFacts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoPass:
+    """A cheap model says first whether a block is simple or complex, then the matched tier answers it."""
+
+    #: Tier that classifies.
+    classifier: str = "small"
+    simple: str = "small"
+    complex: str = "mid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingRule:
-    """Sends the blocks that meet every stated condition to a tier."""
+    """Sends the blocks that meet every stated condition to a tier. None: the condition is not stated."""
 
     id: str
+    #: Of a two-pass rule the tier of complex blocks, which is also where a block goes that was not classified.
     tier: str
-    #: None: any type.
+    two_pass: TwoPass | None = None
+    tasks: tuple[str, ...] | None = None
     block_types: tuple[str, ...] | None = None
-    #: Inclusive; None: any length.
+    languages: tuple[str, ...] | None = None
+    #: The schema asks for at least one field of one of these kinds.
+    field_kinds: tuple[str, ...] | None = None
+    retrieval: tuple[str, ...] | None = None
+    #: Inclusive, as all bounds.
+    min_block_tokens: int | None = None
     max_block_tokens: int | None = None
+    min_complexity: int | None = None
+    max_complexity: int | None = None
+    #: Doubts that escalate this rule's blocks, instead of the policy's own list; empty: none does.
+    escalate_on: tuple[str, ...] | None = None
 
-    def matches(self, block_type: BlockType, n_tokens: int) -> bool:
-        """Whether a block of this type and length meets the rule's conditions."""
-        if self.block_types is not None and block_type not in self.block_types:
-            return False
-        return self.max_block_tokens is None or n_tokens <= self.max_block_tokens
+    def matches(self, facts: RouteFacts) -> bool:
+        """Whether the block meets the rule's conditions."""
+        schema = facts.schema
+        return (
+            (self.block_types is None or facts.block_type in self.block_types)
+            and (self.min_block_tokens is None or facts.n_tokens >= self.min_block_tokens)
+            and (self.max_block_tokens is None or facts.n_tokens <= self.max_block_tokens)
+            and (self.tasks is None or schema.task in self.tasks)
+            and (self.languages is None or facts.language in self.languages)
+            and (self.field_kinds is None or any(kind in schema.field_kinds for kind in self.field_kinds))
+            and (self.retrieval is None or schema.retrieval in self.retrieval)
+            and (self.min_complexity is None or schema.complexity >= self.min_complexity)
+            and (self.max_complexity is None or schema.complexity <= self.max_complexity)
+        )
+
+    @property
+    def why(self) -> str:
+        """The conditions in words; a block that the rule matches meets them all."""
+        lists = (
+            ("its task is one of", self.tasks),
+            ("its type is one of", self.block_types),
+            ("its language is one of", self.languages),
+            ("its schema asks for a field of kind", self.field_kinds),
+            ("its schema's need of retrieval is", self.retrieval),
+        )
+        bounds = (
+            ("it has at least", self.min_block_tokens, " tokens"),
+            ("it has at most", self.max_block_tokens, " tokens"),
+            ("its schema's complexity is at least", self.min_complexity, ""),
+            ("its schema's complexity is at most", self.max_complexity, ""),
+        )
+        stated = [f"{words} {', '.join(values)}" for words, values in lists if values is not None]
+        stated += [f"{words} {bound}{unit}" for words, bound, unit in bounds if bound is not None]
+        return " and ".join(stated) or "the rule has no condition"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +122,7 @@ class RoutingPolicy:
     """Rules in order, the first that matches wins; what no rule matches goes to the default tier."""
 
     default_tier: str = "mid"
-    #: Tier -> models, the preferred one first.
+    #: Tier -> models, the preferred one first; the others are its fallbacks, in order.
     models: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {
             "small": ("anthropic/claude-haiku-5-5",),
@@ -55,6 +131,14 @@ class RoutingPolicy:
         }
     )
     rules: tuple[RoutingRule, ...] = ()
+    fallback: FallbackPolicy = field(default_factory=FallbackPolicy)
+    escalation: EscalationPolicy = field(default_factory=EscalationPolicy)
+    #: What `tokenopt route fit` measured; None when nothing was.
+    measured: MeasuredRates | None = None
+
+    def preferred(self, tier: str) -> ModelRef:
+        """The model that a tier stands for."""
+        return parse_model_ref(self.models[tier][0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,33 +155,90 @@ class Route:
     reason: str
 
 
-def choose_route(policy: RoutingPolicy, *, block_type: BlockType, n_tokens: int, mode: str) -> Route:
+def schema_facts(schema: ExtractionSchema) -> SchemaFacts:
+    """What rules may look at of this schema."""
+    shape = shape_of(schema.answer_schema)
+    return SchemaFacts(
+        task=schema.task, complexity=shape.complexity, field_kinds=shape.kinds, retrieval=schema.retrieval
+    )
+
+
+def matching_rule(policy: RoutingPolicy, facts: RouteFacts) -> RoutingRule | None:
+    """The first rule that matches; None when none does."""
+    return next((rule for rule in policy.rules if rule.matches(facts)), None)
+
+
+def choose_route(policy: RoutingPolicy, facts: RouteFacts, *, mode: str) -> Route:
     """The route of one block under the policy. Same inputs, same route."""
-    for rule in policy.rules:
-        if rule.matches(block_type, n_tokens):
-            model = parse_model_ref(policy.models[rule.tier][0])
-            conditions = []
-            if rule.block_types is not None:
-                conditions.append(f"its type is one of {', '.join(rule.block_types)}")
-            if rule.max_block_tokens is not None:
-                conditions.append(f"it has at most {rule.max_block_tokens} tokens")
-            why = " and ".join(conditions) or "the rule has no condition"
-            reason = f"Rule {rule.id} sends the block to tier {rule.tier} because {why}; {model} is preferred there."
-            return Route(tier=rule.tier, model=model, mode=mode, rule_id=rule.id, reason=reason)
-    model = parse_model_ref(policy.models[policy.default_tier][0])
-    reason = f"No rule matches, so the default tier {policy.default_tier} applies; {model} is preferred there."
-    return Route(tier=policy.default_tier, model=model, mode=mode, rule_id="default", reason=reason)
+    rule = matching_rule(policy, facts)
+    tier = policy.default_tier if rule is None else rule.tier
+    model = policy.preferred(tier)
+    if rule is None:
+        reason = f"No rule matches, so the default tier {tier} applies; {model} is preferred there."
+    elif rule.two_pass is not None:
+        first, simple = rule.two_pass.classifier, rule.two_pass.simple
+        reason = (
+            f"Rule {rule.id} lets tier {first} say whether the block is simple (tier {simple}) or complex (tier {tier}) "
+            f"because {rule.why}; {model} is preferred for the complex ones."
+        )
+    else:
+        reason = f"Rule {rule.id} sends the block to tier {tier} because {rule.why}; {model} is preferred there."
+    return Route(tier=tier, model=model, mode=mode, rule_id="default" if rule is None else rule.id, reason=reason)
+
+
+class RouteTable:
+    """The routes of one run: rules are asked once per combination of facts, however many blocks there are."""
+
+    def __init__(self, policy: RoutingPolicy, schema: ExtractionSchema, *, mode: str) -> None:
+        self._policy = policy
+        self._schema = schema_facts(schema)
+        self._mode = mode
+        self._steps = token_steps(policy)
+        self._routes: dict[tuple[BlockType, int, str], Route] = {}
+
+    def route(self, *, block_type: BlockType, n_tokens: int, language: str) -> Route:
+        """The route of a block with these facts; equal to what `choose_route` says of it."""
+        step = bisect_right(self._steps, n_tokens)
+        key = (block_type, step, language)
+        found = self._routes.get(key)
+        if found is None:
+            facts = RouteFacts(block_type=block_type, n_tokens=n_tokens, language=language, schema=self._schema)
+            found = self._routes[key] = choose_route(self._policy, facts, mode=self._mode)
+        return found
+
+
+def token_steps(policy: RoutingPolicy) -> list[int]:
+    """Lengths at which some rule's answer may change, ascending: no rule tells two lengths between them apart."""
+    steps = {rule.min_block_tokens for rule in policy.rules if rule.min_block_tokens is not None}
+    steps |= {rule.max_block_tokens + 1 for rule in policy.rules if rule.max_block_tokens is not None}
+    return sorted(steps)
 
 
 def default_model(policy: RoutingPolicy) -> ModelRef:
     """The model of the blocks that no rule sends elsewhere."""
-    return parse_model_ref(policy.models[policy.default_tier][0])
+    return policy.preferred(policy.default_tier)
 
 
 def models_in_use(policy: RoutingPolicy) -> tuple[ModelRef, ...]:
-    """Every model the rules can reach, in a stable order, each once."""
+    """Every model the rules can reach without fallback and escalation, in a stable order, each once."""
     tiers = [rule.tier for rule in policy.rules] + [policy.default_tier]
     return tuple(parse_model_ref(ref) for ref in dict.fromkeys(policy.models[tier][0] for tier in tiers))
+
+
+def models_reachable(policy: RoutingPolicy) -> tuple[ModelRef, ...]:
+    """Every model that may come to answer, fallbacks, escalation and first passes included, each once."""
+    tiers = [*(rule.tier for rule in policy.rules), policy.default_tier]
+    tiers += [t for rule in policy.rules if rule.two_pass for t in (rule.two_pass.classifier, rule.two_pass.simple)]
+    for tier in list(tiers):
+        tiers += policy.escalation.tiers_from(tier)
+    refs = [
+        str(ref)
+        for tier in dict.fromkeys(tiers)
+        for ref in (policy.preferred(tier), *policy.fallback.chain(policy.models[tier]))
+    ]
+    second = policy.escalation.second_opinion
+    refs += [] if second is None or not policy.escalation.enabled else [second]
+    return tuple(parse_model_ref(ref) for ref in dict.fromkeys(refs))
 
 
 def parse_model_ref(text: str, *, where: str = "model") -> ModelRef:
@@ -109,69 +250,3 @@ def parse_model_ref(text: str, *, where: str = "model") -> ModelRef:
     if not provider or not model:
         raise PolicyInvalid(f"{where} {text!r}: write provider/model, for example {RoutingPolicy().models['mid'][0]}")
     return ModelRef(provider=provider, model=model)
-
-
-def parse_routing(values: Mapping[str, object], sources: Mapping[str, str]) -> RoutingPolicy:
-    """The routing section of a policy. `model` is short for: this model in every tier, no rules.
-
-    Raises PolicyInvalid naming the layer and the key.
-    """
-
-    def where(key: str) -> str:
-        return f"{sources.get(f'routing.{key}', 'policy')}: routing.{key}"
-
-    if "model" in values:
-        model = values["model"]
-        if not isinstance(model, str):
-            raise PolicyInvalid(f"{where('model')} = {model!r}, allowed a model name")
-        if others := sorted(set(values) - {"model"}):
-            raise PolicyInvalid(f"{where('model')} says all; it cannot stand beside routing.{others[0]}")
-        return RoutingPolicy(models={tier: (str(parse_model_ref(model, where=where("model"))),) for tier in TIERS})
-    default = RoutingPolicy()
-    models = dict(default.models)
-    declared = values.get("models", {})
-    if not isinstance(declared, Mapping):
-        raise PolicyInvalid(f"{where('models')} must map tiers to lists of models")
-    for tier, given in declared.items():
-        if tier not in TIERS:
-            raise PolicyInvalid(f"{where('models')}: unknown tier {tier!r}; tiers are {', '.join(TIERS)}")
-        refs = [given] if isinstance(given, str) else given
-        if not isinstance(refs, list | tuple) or not refs or not all(isinstance(r, str) for r in refs):
-            raise PolicyInvalid(f"{where('models')}.{tier} must be a non-empty list of models")
-        models[str(tier)] = tuple(str(parse_model_ref(r, where=f"{where('models')}.{tier}")) for r in refs)
-    default_tier = values.get("default_tier", default.default_tier)
-    if default_tier not in TIERS:
-        raise PolicyInvalid(f"{where('default_tier')} = {default_tier!r}, allowed {', '.join(TIERS)}")
-    rules = values.get("rules", ())
-    if not isinstance(rules, list | tuple):
-        raise PolicyInvalid(f"{where('rules')} must be a list")
-    parsed = tuple(_rule(r, f"{where('rules')}[{i}]") for i, r in enumerate(rules))
-    ids = [r.id for r in parsed]
-    if len(set(ids)) < len(ids):
-        raise PolicyInvalid(f"{where('rules')}: every rule needs an id of its own")
-    return RoutingPolicy(default_tier=str(default_tier), models=models, rules=parsed)
-
-
-def _rule(value: object, where: str) -> RoutingRule:
-    if not isinstance(value, Mapping):
-        raise PolicyInvalid(f"{where} must be a mapping")
-    if unknown := sorted(set(value) - _RULE_MEMBERS):
-        raise PolicyInvalid(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_RULE_MEMBERS))}")
-    if not isinstance(value.get("id"), str) or not value["id"] or value["id"] == "default":
-        raise PolicyInvalid(f"{where}.id must be a name other than 'default'")
-    if value.get("tier") not in TIERS:
-        raise PolicyInvalid(f"{where}.tier = {value.get('tier')!r}, allowed {', '.join(TIERS)}")
-    types = value.get("block_types")
-    if types is not None and (
-        not isinstance(types, list | tuple) or not types or any(t not in tuple(BlockType) for t in types)
-    ):
-        raise PolicyInvalid(f"{where}.block_types = {types!r}, allowed a non-empty list of block types")
-    limit = value.get("max_block_tokens")
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise PolicyInvalid(f"{where}.max_block_tokens = {limit!r}, allowed a whole number from 1")
-    return RoutingRule(
-        id=value["id"],
-        tier=value["tier"],
-        block_types=None if types is None else tuple(str(t) for t in types),
-        max_block_tokens=limit,
-    )

@@ -121,4 +121,6 @@ def answer_recipe(schema: ExtractionSchema, policy: Policy, kind: RunKind, model
     `models` are those the routing can reach: how they are asked counts, their limits do not.
     """
     manners = [[str(m.ref), m.output_method, m.thinking] for m in models]
-    return digest([PACK_FORMAT, schema.schema_hash, snapshot(policy)["routing"], manners, kind])
+    # What was measured decides which rules a person writes, and no answer.
+    routing = {key: value for key, value in snapshot(policy)["routing"].items() if key != "measured"}
+    return digest([PACK_FORMAT, schema.schema_hash, routing, manners, kind])

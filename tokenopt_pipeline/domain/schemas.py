@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from tokenopt_pipeline.domain.checks import Check, parse_checks
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import SchemaInvalid
 from tokenopt_pipeline.domain.fingerprints import canonical_json, canonical_schema, digest, ordered_json
 
+TASK_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
 REF_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RETRIEVAL = ("none", "eligible", "critical")
 DEFAULT_SYSTEM = (
@@ -20,7 +22,9 @@ DEFAULT_PER_BLOCK = "Fill the fields of the schema for each block."
 
 _OWN_REFERENCES = ("#/$defs/", "#/definitions/")
 # Names of members an extraction schema file may have beside JSON Schema's own keywords.
-_OWN_MEMBERS = frozenset({"ref", "prompt_config", "applies_to", "retrieval", "references", "prefilter"})
+_OWN_MEMBERS = frozenset(
+    {"ref", "prompt_config", "applies_to", "retrieval", "references", "prefilter", "task", "checks"}
+)
 # What JSON Schema (2020-12 and draft 7) says at the top of a document. Anything else is taken for a slip of the pen.
 _KEYWORDS = frozenset(
     "$schema $id $comment $defs $vocabulary $anchor $ref $dynamicRef $dynamicAnchor definitions title description default "
@@ -65,6 +69,10 @@ class ExtractionSchema:
     keep_types: frozenset[BlockType]
     #: Policy settings the schema asks for, as nested policy keys.
     policy_hints: Mapping[str, object]
+    #: What kind of work this is, as routing rules and fitted tables name it; the ref when the file states none.
+    task: str = ""
+    #: Rules between the fields of an answer that tell a doubtful one.
+    checks: tuple[Check, ...] = ()
     #: What the schema states that has no effect, one sentence each.
     notes: tuple[str, ...] = ()
 
@@ -164,6 +172,8 @@ def parse_schema(document: object, *, name: str) -> ExtractionSchema:
     per_block = _text(prompt, "per_block_prompt", DEFAULT_PER_BLOCK, name)
     applies_to = _types(document.get("applies_to"), "applies_to", name)
     keep_types = _types(prefilter.get("keep_types"), "prefilter.keep_types", name) or frozenset()
+    task = _task(document, ref, name)
+    checks = parse_checks(document.get("checks"), name=name, fields=frozenset(properties))
     return ExtractionSchema(
         ref=ref,
         schema_hash=digest(
@@ -175,6 +185,9 @@ def parse_schema(document: object, *, name: str) -> ExtractionSchema:
                 "prefilter": {"heading_min_words": heading_min_words, "keep_types": sorted(keep_types)},
                 "retrieval": retrieval,
                 "references": references,
+                # Only where they say something, so that a schema without them keeps its version.
+                **({"task": task} if task != ref else {}),
+                **({"checks": document["checks"]} if checks else {}),
             }
         ),
         answer_schema=answer_schema,
@@ -186,6 +199,8 @@ def parse_schema(document: object, *, name: str) -> ExtractionSchema:
         heading_min_words=heading_min_words,
         keep_types=keep_types,
         policy_hints=_policy_hints(prompt),
+        task=task,
+        checks=checks,
         notes=tuple(_notes(prompt, str(retrieval), references)),
     )
 
@@ -211,6 +226,13 @@ def _ref(document: Mapping[str, object], name: str) -> str:
     if not isinstance(ref, str) or not REF_PATTERN.fullmatch(ref):
         raise SchemaInvalid(f"schema {name}: ref {ref!r} must match {REF_PATTERN.pattern}")
     return ref
+
+
+def _task(document: Mapping[str, object], ref: str, name: str) -> str:
+    task = document.get("task", ref)
+    if not isinstance(task, str) or not TASK_PATTERN.fullmatch(task):
+        raise SchemaInvalid(f"schema {name}: task {task!r} must match {TASK_PATTERN.pattern}")
+    return task
 
 
 def _members(document: Mapping[str, object], key: str, known: frozenset[str], name: str) -> Mapping[str, object]:

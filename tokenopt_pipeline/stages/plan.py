@@ -10,7 +10,7 @@ from tokenopt_pipeline.domain.errors import InvalidInput, PriceUnknown
 from tokenopt_pipeline.domain.fingerprints import canonical_json
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
 from tokenopt_pipeline.domain.prompts import output_schema, system_prompt
-from tokenopt_pipeline.domain.routing import models_in_use
+from tokenopt_pipeline.domain.routing import RoutingPolicy, models_in_use
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, answer_recipe, shard_spans
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.usage import TokenUsage
@@ -75,6 +75,7 @@ def check_askable(request: RunRequest, *, models: Models, prices: Prices, valida
     if request.mode == "async":
         raise InvalidInput("mode async: no provider offers batches in this version; use --mode sync or auto")
     validators.check_schema(request.schema)
+    _refuse_what_no_run_does(request.resolved.policy.routing)
     run = request.resolved.policy.run
     for ref in models_in_use(request.resolved.policy.routing):
         models.spec(ref)
@@ -87,6 +88,16 @@ def check_askable(request: RunRequest, *, models: Models, prices: Prices, valida
                 raise PriceUnknown(
                     f"model {ref} has no known list price, so a budget of ${run.budget_usd} cannot be kept"
                 )
+
+
+def _refuse_what_no_run_does(routing: RoutingPolicy) -> None:
+    # Silence would let somebody believe that answers are checked.
+    if routing.escalation.enabled:
+        raise InvalidInput("routing.escalation.enabled: true has no effect on a run in this version; set it to false")
+    if rule := next((rule for rule in routing.rules if rule.two_pass is not None), None):
+        raise InvalidInput(
+            f"rule {rule.id} is a two-pass rule, which no run can follow in this version; give it a tier"
+        )
 
 
 def recipe_of(request: RunRequest, models: Models) -> str:

@@ -9,7 +9,7 @@ from tokenopt_pipeline.domain.caching import plan_cache
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
-from tokenopt_pipeline.domain.routing import Route, choose_route, default_model
+from tokenopt_pipeline.domain.routing import Route, RouteTable, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens, recipe_of
@@ -98,6 +98,7 @@ class _SortedOut:
 def _sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> _SortedOut:
     policy = request.resolved.policy
     rules = skip_rules(policy.prefilter, request.schema)
+    routes = RouteTable(policy.routing, request.schema, mode="sync")
     verdicts: dict[BlockFacts, Decision] = {}
     seen: set[str] = set()
     result = _SortedOut()
@@ -113,7 +114,7 @@ def _sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> _Sor
             result.reused += 1
         else:
             seen.add(block.content)
-            route = choose_route(policy.routing, block_type=block.facts.type, n_tokens=block.tokens, mode="sync")
+            route = routes.route(block_type=block.facts.type, n_tokens=block.tokens, language=block.language)
             packable = PackableBlock(block_no=result.blocks, ordinal=result.blocks, tokens=block.tokens)
             result.by_route.setdefault(route, []).append(packable)
     return result

@@ -9,7 +9,7 @@ from tokenopt_pipeline.domain.caching import plan_cache
 from tokenopt_pipeline.domain.packing import pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
-from tokenopt_pipeline.domain.routing import Route, choose_route
+from tokenopt_pipeline.domain.routing import Route, RouteTable
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import Models, PackStore, ShardStore
 
@@ -33,9 +33,10 @@ def decide_blocks(run: Run, shard: Shard, *, shards: ShardStore) -> Mapping[str,
 
 def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, now: datetime) -> int:
     """Puts every kept block that is in no pack yet into one; how many packs were added."""
+    routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
     by_route: dict[Route, list[KeptBlock]] = {}
     for block in packs.kept_blocks(shard):
-        route = choose_route(run.policy.routing, block_type=block.type, n_tokens=block.packable.tokens, mode=run.mode)
+        route = routes.route(block_type=block.type, n_tokens=block.packable.tokens, language=block.language)
         by_route.setdefault(route, []).append(block)
     planned = []
     for route, blocks in by_route.items():

@@ -45,7 +45,7 @@ def test_a_schema_file_is_its_stem_and_its_members_in_their_order(tmp_path: Path
 def test_a_byte_order_mark_is_no_part_of_a_file(file: Path) -> None:
     file.write_text('\ufeff{"a": 1}', "utf-8")
     assert load_schema(str(file))[1] == {"a": 1}
-    assert load_policy(str(file)) == {"a": 1}
+    assert load_policy(str(file)).document == {"a": 1}
 
 
 @pytest.mark.parametrize("name", shipped_schemas())
@@ -100,13 +100,15 @@ def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
 
 def test_a_policy_file_is_its_sections(file: Path) -> None:
     file.write_text("packing:\n  pack_size: 25\ncalls: {concurrency: 2}\n")
-    assert load_policy(str(file)) == {"packing": {"pack_size": 25}, "calls": {"concurrency": 2}}
+    written = load_policy(str(file))
+    assert written.document == {"packing": {"pack_size": 25}, "calls": {"concurrency": 2}}
+    assert written.lines == {"packing": 1, "packing.pack_size": 2, "calls": 3, "calls.concurrency": 3}
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n"])
 def test_an_empty_policy_changes_nothing(file: Path, text: str) -> None:
     file.write_text(text)
-    assert load_policy(str(file)) == {}
+    assert load_policy(str(file)).document == {}
 
 
 @pytest.mark.parametrize(
@@ -137,9 +139,51 @@ def test_what_is_no_policy_file_is_refused(file: Path, content: bytes, said: str
     assert said in message
 
 
+def test_every_key_and_entry_knows_its_line(file: Path) -> None:
+    file.write_text(
+        "routing:\n  rules:\n    - id: a\n      tier: small\n\n    # two\n    - {id: b,\n       tier: mid}\n"
+    )
+    lines = load_policy(str(file)).lines
+    wanted = {
+        "routing": 1,
+        "routing.rules": 2,
+        "routing.rules[0]": 3,
+        "routing.rules[0].tier": 4,
+        "routing.rules[1]": 7,
+    }
+    assert {path: lines[path] for path in wanted} == wanted
+    assert lines["routing.rules[1].tier"] == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("packing:\n  pack_size: 1\n  pack_size: 2\n", 3),
+        ("packing:\n  pack_size: [1\n", 3),
+        ("run:\n  shard_blocks: 9\n  budget_usd: 2026-02-31\n", 3),
+        ("run:\n\tshard_blocks: 9\n", 2),
+        ("- a", 1),
+    ],
+)
+def test_what_is_no_policy_is_refused_at_its_line(file: Path, text: str, line: int) -> None:
+    file.write_text(text)
+    assert policy_refusal(file).startswith(f"policy {file}:{line}")
+
+
+def test_what_an_alias_repeats_is_numbered_where_it_is_first_written(file: Path) -> None:
+    file.write_text("a: &x\n  b: 1\nc: *x\n")
+    assert load_policy(str(file)).lines == {"a": 1, "a.b": 2, "c": 3}
+
+
+def test_aliases_of_aliases_are_read_once(file: Path) -> None:
+    levels = [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 9)]
+    file.write_text("\n".join(["l0: &l0 [x]", *levels]))
+    assert len(load_policy(str(file)).lines) < 200
+
+
 def test_a_key_may_override_what_an_anchor_merges(file: Path) -> None:
     file.write_text("base: &base {a: 1, b: 2}\nmine: {<<: *base, b: 3}\n")
-    assert load_policy(str(file))["mine"] == {"a": 1, "b": 3}
+    assert load_policy(str(file)).document["mine"] == {"a": 1, "b": 3}
 
 
 def test_a_policy_that_is_missing_or_a_directory_is_refused(tmp_path: Path) -> None:
@@ -151,7 +195,7 @@ def test_a_policy_that_is_missing_or_a_directory_is_refused(tmp_path: Path) -> N
 def test_odd_but_readable_yaml_is_refused_by_the_policy_at_the_latest(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(PolicyInvalid):
-        resolve([("file", load_policy(str(file)))])
+        resolve([("file", load_policy(str(file)).document)])
 
 
 # --- settings

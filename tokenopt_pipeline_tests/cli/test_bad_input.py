@@ -60,13 +60,22 @@ _MATRIX = {
     "a policy that is missing": _run("--policy", "nowhere.yaml", words=("nowhere.yaml", "no such file")),
     "a policy that is not YAML": _run("--policy", "not.yaml", words=("not.yaml", "not YAML")),
     "a policy with an unknown section": _run(
-        "--policy", "section.yaml", words=("section.yaml", "'pakcing'", "packing")
+        "--policy", "section.yaml", words=("section.yaml:1", "'pakcing'", "packing")
     ),
-    "a policy with an unknown key": _run("--policy", "key.yaml", words=("packing.size", "pack_size")),
+    "a policy with an unknown key": _run("--policy", "key.yaml", words=("key.yaml:1", "packing.size", "pack_size")),
     "a policy value of a wrong type": _run(
         "--policy", "type.yaml", words=("packing.pack_size = 'ten'", "whole number")
     ),
     "a policy value out of bounds": _run("--policy", "bounds.yaml", words=("retries.max_attempts = 99", "1 to 10")),
+    "a routing rule to no tier": _run(
+        "--policy", "rule.yaml", words=("rule.yaml:4", "routing.rules[0].tier", "'huge'")
+    ),
+    "escalation, which no run does yet": _run(
+        "--set", "routing.escalation={enabled: true}", words=("routing.escalation.enabled", "this version")
+    ),
+    "two passes, which no run does yet": _run(
+        "--set", "routing.rules=[{id: r, two_pass: {}}]", words=("rule r", "two-pass", "this version")
+    ),
     "a pack size of 0": _set("packing.pack_size=0", "packing.pack_size = 0", "1 to 100"),
     "a pack size of 10000": _set("packing.pack_size=10000", "packing.pack_size = 10000", "1 to 100"),
     "a setting without a value": _set("packing.pack_size", "section.key=value"),
@@ -109,6 +118,7 @@ def _write_files(folder: Path) -> None:
         "key.yaml": "packing: {size: 3}",
         "type.yaml": "packing: {pack_size: ten}",
         "bounds.yaml": "retries: {max_attempts: 99}",
+        "rule.yaml": "routing:\n  rules:\n    - id: r\n      tier: huge\n",
     }
     for name, text in texts.items():
         (folder / name).write_text(text)

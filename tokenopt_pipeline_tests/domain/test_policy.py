@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.policy import Policy, defaults_document, resolve, snapshot
-from tokenopt_pipeline.domain.routing import TIERS, RoutingPolicy
+from tokenopt_pipeline.domain.routing import RoutingPolicy
+from tokenopt_pipeline.domain.tiers import TIERS
 from tokenopt_pipeline_tests.domain.generated import examples
 
 # Others that must move along, because some keys bound each other.
@@ -284,9 +285,24 @@ def _policies(draw: st.DrawFn) -> Policy:
         "tier": draw(st.sampled_from(TIERS)),
         "block_types": draw(st.none() | st.just(["table", "figure"])),
         "max_block_tokens": draw(st.none() | st.integers(1, 9)),
+        "tasks": draw(st.none() | st.just(["contracts"])),
+        "escalate_on": draw(st.none() | st.lists(st.sampled_from(["schema", "check:total"]))),
+    }
+    passes: dict[str, Any] = {"id": "p", "two_pass": {"simple": "small", "complex": "large"}, "languages": ["de"]}
+    table = {
+        "source": "s",
+        "models": {"mid": "m"},
+        "tasks": [{"task": "t", "n": 3, "tiers": {"mid": {"quality": 1, "usd": 0}}}],
     }
     routing: dict[str, Any] = draw(
-        st.sampled_from([{"model": "a/b"}, {"rules": [rule]}, {"models": {"mid": ["a/b", "a/c"]}}])
+        st.sampled_from(
+            [
+                {"model": "a/b"},
+                {"rules": [rule, passes]},
+                {"models": {"mid": ["a/b", "a/c"]}, "fallback": {"max_hops": 1, "allowed_providers": ["a"]}},
+                {"escalation": {"enabled": True, "second_opinion": "a/s"}, "measured": table},
+            ]
+        )
     )
     layer = {"packing": packing, "run": {"budget_usd": budget}, "calls": calls, "routing": routing}
     return resolve([("file", layer)]).policy
@@ -339,6 +355,36 @@ def test_every_line_of_the_defaults_document_that_sets_a_number_states_its_bound
     for name, low, high in _WHOLE_NUMBERS + _NUMBERS:
         (line,) = [text for text in lines if text.startswith(f"  {name.split('.')[1]}: ")]
         assert line.endswith(f"({low} to {high})")
+
+
+@pytest.mark.parametrize(
+    ("document", "lines", "said"),
+    [
+        pytest.param({"pakcing": {}}, {"pakcing": 3}, "f.yaml:3: unknown section 'pakcing'", id="section"),
+        pytest.param({"packing": 5}, {"packing": 2}, "f.yaml:2: packing must be a mapping", id="no section"),
+        pytest.param({"packing": {"size": 1}}, {"packing.size": 4}, "f.yaml:4: unknown key packing.size", id="key"),
+        pytest.param(
+            {"retries": {"max_attempts": 99}},
+            {"retries": 6, "retries.max_attempts": 7},
+            "f.yaml:7: retries.max_attempts = 99",
+            id="value",
+        ),
+        pytest.param({"run": {"budget_usd": "much"}}, {"run.budget_usd": 9}, "f.yaml:9: run.budget_usd", id="budget"),
+        pytest.param(
+            {"packing": {"pack_size": 41}}, {"packing.pack_size": 5}, "f.yaml:5: packing.pack_size = 41", id="together"
+        ),
+        pytest.param(
+            {"routing": {"rules": [{"id": "a", "tier": "huge"}]}},
+            {"routing.rules[0].tier": 8},
+            "f.yaml:8: routing.rules[0].tier = 'huge'",
+            id="rule",
+        ),
+    ],
+)
+def test_a_refusal_names_the_line_where_it_is_known(document: dict[str, Any], lines: dict[str, int], said: str) -> None:
+    with pytest.raises(PolicyInvalid) as refusal:
+        resolve([("f.yaml", document)], lines={"f.yaml": lines})
+    assert str(refusal.value).startswith(said)
 
 
 def test_a_section_of_which_every_key_was_deleted_changes_nothing() -> None:

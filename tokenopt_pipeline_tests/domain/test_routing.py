@@ -1,24 +1,38 @@
-"""Routes follow from declared rules, with a reason a person can check."""
+"""Routes follow from declared rules over declared facts, with a reason a person can check."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import PolicyInvalid
+from tokenopt_pipeline.domain.languages import LANGUAGES
+from tokenopt_pipeline.domain.places import Places
 from tokenopt_pipeline.domain.routing import (
-    TIERS,
     ModelRef,
+    RouteFacts,
+    RouteTable,
     RoutingPolicy,
     RoutingRule,
+    SchemaFacts,
     choose_route,
     default_model,
+    matching_rule,
     models_in_use,
+    models_reachable,
     parse_model_ref,
-    parse_routing,
+    schema_facts,
+    token_steps,
 )
+from tokenopt_pipeline.domain.routing_section import parse_routing
+from tokenopt_pipeline.domain.tiers import TIERS
+from tokenopt_pipeline_tests.domain.generated import examples
+from tokenopt_pipeline_tests.factories import a_schema
 
 _SHORT_CAPTIONS = {"id": "short", "tier": "small", "block_types": ["caption", "heading"], "max_block_tokens": 60}
 _TABLES = {"id": "tables", "tier": "large", "block_types": ["table"]}
@@ -26,7 +40,12 @@ _LEGAL = {"default_tier": "mid", "rules": [_SHORT_CAPTIONS, _TABLES]}
 
 
 def _routing(**members: Any) -> RoutingPolicy:
-    return parse_routing(members, {f"routing.{key}": "file" for key in members})
+    return parse_routing(members, Places())
+
+
+def _facts(block_type: BlockType = BlockType.PARAGRAPH, n_tokens: int = 5, **schema: Any) -> RouteFacts:
+    language = schema.pop("language", "en")
+    return RouteFacts(block_type=block_type, n_tokens=n_tokens, language=language, schema=SchemaFacts(**schema))
 
 
 @pytest.mark.parametrize(
@@ -41,14 +60,35 @@ def _routing(**members: Any) -> RoutingPolicy:
 def test_a_rule_takes_the_blocks_that_meet_all_its_conditions(
     block_type: BlockType, n_tokens: int, rule_id: str, tier: str
 ) -> None:
-    route = choose_route(_routing(**_LEGAL), block_type=block_type, n_tokens=n_tokens, mode="sync")
+    route = choose_route(_routing(**_LEGAL), _facts(block_type, n_tokens), mode="sync")
     assert (route.rule_id, route.tier, route.mode) == (rule_id, tier, "sync")
     assert str(route.model) == RoutingPolicy().models[tier][0]
 
 
+@pytest.mark.parametrize(
+    ("condition", "met", "unmet"),
+    [
+        ({"tasks": ["invoices"]}, _facts(task="invoices"), _facts(task="contracts")),
+        ({"languages": ["de", "fr"]}, _facts(language="fr"), _facts(language="en")),
+        ({"field_kinds": ["date", "array"]}, _facts(field_kinds=frozenset({"array", "enum"})), _facts()),
+        ({"retrieval": ["critical"]}, _facts(retrieval="critical"), _facts(retrieval="eligible")),
+        ({"min_block_tokens": 9}, _facts(n_tokens=9), _facts(n_tokens=8)),
+        ({"min_complexity": 12}, _facts(complexity=12), _facts(complexity=11)),
+        ({"max_complexity": 12}, _facts(complexity=12), _facts(complexity=13)),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_every_declared_input_can_be_a_condition(condition: dict[str, Any], met: RouteFacts, unmet: RouteFacts) -> None:
+    policy = _routing(rules=[{"id": "r", "tier": "large", **condition}])
+    rule = matching_rule(policy, met)
+    assert rule is not None
+    assert matching_rule(policy, unmet) is None
+    assert str(next(iter(condition.values()))).strip("[]'").split("'")[0] in rule.why
+
+
 def test_the_first_rule_that_matches_wins() -> None:
     policy = _routing(rules=[{"id": "all", "tier": "small"}, _TABLES])
-    assert choose_route(policy, block_type=BlockType.TABLE, n_tokens=1, mode="sync").rule_id == "all"
+    assert choose_route(policy, _facts(BlockType.TABLE), mode="sync").rule_id == "all"
 
 
 @pytest.mark.parametrize(
@@ -57,17 +97,71 @@ def test_the_first_rule_that_matches_wins() -> None:
         (_SHORT_CAPTIONS, ["Rule short", "tier small", "caption, heading", "at most 60 tokens"]),
         ({"id": "any", "tier": "large"}, ["Rule any", "tier large", "no condition"]),
         ({"id": "brief", "tier": "small", "max_block_tokens": 9}, ["Rule brief", "at most 9 tokens"]),
+        ({"id": "two", "two_pass": {}}, ["Rule two", "tier small say", "simple (tier small)", "complex (tier mid)"]),
         (_TABLES, ["No rule matches", "default tier mid"]),
     ],
 )
-def test_the_reason_states_rule_conditions_and_model(rule: dict[str, Any], words: list[str]) -> None:
-    route = choose_route(_routing(rules=[rule]), block_type=BlockType.CAPTION, n_tokens=5, mode="async")
+def test_the_reason_is_one_sentence_with_rule_conditions_and_model(rule: dict[str, Any], words: list[str]) -> None:
+    route = choose_route(_routing(rules=[rule]), _facts(BlockType.CAPTION), mode="async")
     assert all(word in route.reason for word in [*words, str(route.model)])
+    assert route.reason.endswith(".")
     assert route.mode == "async"
 
 
 def test_a_rule_without_conditions_matches_everything() -> None:
-    assert all(RoutingRule(id="any", tier="mid").matches(t, n) for t in BlockType for n in (0, 10**9))
+    rule = RoutingRule(id="any", tier="mid")
+    assert all(rule.matches(_facts(t, n)) for t in BlockType for n in (0, 10**9))
+
+
+def test_facts_of_a_schema_are_its_task_shape_and_need_of_retrieval() -> None:
+    schema = a_schema(task="clauses", retrieval="critical")
+    assert schema_facts(schema) == SchemaFacts(
+        task="clauses", complexity=2, field_kinds=frozenset({"free_text", "enum"}), retrieval="critical"
+    )
+    assert schema_facts(a_schema()).task == "obligations"
+
+
+_RULES = st.lists(
+    st.fixed_dictionaries(
+        {"tier": st.sampled_from(TIERS)},
+        optional={
+            "min_block_tokens": st.integers(1, 20),
+            "block_types": st.lists(st.sampled_from(list(BlockType)), min_size=1, max_size=3),
+            "languages": st.lists(st.sampled_from(LANGUAGES), min_size=1, max_size=3),
+            "max_complexity": st.integers(1, 4),
+        },
+    ),
+    max_size=4,
+)
+
+
+@examples(60)
+@given(_RULES, st.lists(st.tuples(st.sampled_from(list(BlockType)), st.integers(0, 25), st.sampled_from(LANGUAGES))))
+def test_a_table_of_routes_says_of_every_block_what_the_rules_say(
+    rules: list[dict[str, Any]], blocks: list[tuple[BlockType, int, str]]
+) -> None:
+    policy = _routing(rules=[{"id": f"r{i}", **rule} for i, rule in enumerate(rules)])
+    schema = a_schema()
+    table = RouteTable(policy, schema, mode="sync")
+    for block_type, n_tokens, language in blocks:
+        facts = RouteFacts(block_type=block_type, n_tokens=n_tokens, language=language, schema=schema_facts(schema))
+        assert table.route(block_type=block_type, n_tokens=n_tokens, language=language) == choose_route(
+            policy, facts, mode="sync"
+        )
+
+
+def test_a_million_blocks_cost_seconds() -> None:
+    rules = [{"id": f"r{i}", "tier": "small", "max_block_tokens": i + 1, "tasks": ["none"]} for i in range(30)]
+    table = RouteTable(_routing(rules=rules), a_schema(), mode="sync")
+    started = time.process_time()
+    for i in range(100_000):
+        table.route(block_type=BlockType.PARAGRAPH, n_tokens=i % 400, language="en")
+    assert time.process_time() - started < 1.5
+
+
+def test_lengths_are_told_apart_where_some_rule_does() -> None:
+    rules = [{"id": "a", "tier": "mid", "min_block_tokens": 9}, {"id": "b", "tier": "mid", "max_block_tokens": 60}]
+    assert token_steps(_routing(rules=rules)) == [9, 61]
 
 
 def test_the_models_in_use_are_those_the_rules_can_reach_each_once_in_a_stable_order() -> None:
@@ -77,24 +171,29 @@ def test_the_models_in_use_are_those_the_rules_can_reach_each_once_in_a_stable_o
     assert [str(ref) for ref in models_in_use(_routing(model="a/b"))] == ["a/b"]
 
 
+@pytest.mark.parametrize(
+    ("members", "reachable"),
+    [
+        pytest.param({}, ["a/m", "b/m"], id="the default tier and its fallback"),
+        pytest.param({"fallback": {"max_hops": 0}}, ["a/m"], id="no fallback"),
+        pytest.param({"rules": [{"id": "t", "two_pass": {}}]}, ["a/m", "b/m", "a/s"], id="two passes"),
+        pytest.param(
+            {"default_tier": "small", "escalation": {"enabled": True, "second_opinion": "c/s"}},
+            ["a/s", "a/m", "b/m", "c/s"],
+            id="escalation",
+        ),
+        pytest.param({"escalation": {"enabled": False, "second_opinion": "c/s"}}, ["a/m", "b/m"], id="escalation off"),
+    ],
+)
+def test_the_models_reachable_include_fallbacks_escalation_and_first_passes(
+    members: dict[str, Any], reachable: list[str]
+) -> None:
+    policy = _routing(models={"small": "a/s", "mid": ["a/m", "b/m"], "large": "a/l"}, **members)
+    assert [str(ref) for ref in models_reachable(policy)] == reachable
+
+
 def test_the_default_model_is_the_preferred_one_of_the_default_tier() -> None:
     assert str(default_model(_routing(default_tier="large", models={"large": ["a/l", "a/x"]}))) == "a/l"
-
-
-def test_one_model_stands_for_every_tier_without_rules() -> None:
-    assert _routing(model="a/b") == RoutingPolicy(models=dict.fromkeys(TIERS, ("a/b",)))
-
-
-def test_tiers_that_are_not_declared_keep_their_models() -> None:
-    policy = _routing(models={"small": ["a/s", "b/s"]})
-    assert policy.models == {**RoutingPolicy().models, "small": ("a/s", "b/s")}
-
-
-def test_rules_are_kept_in_order_with_their_conditions() -> None:
-    assert _routing(**_LEGAL).rules == (
-        RoutingRule(id="short", tier="small", block_types=("caption", "heading"), max_block_tokens=60),
-        RoutingRule(id="tables", tier="large", block_types=("table",)),
-    )
 
 
 @pytest.mark.parametrize("text", ["a/b", "a/b/c", "custom/models/x:1"])
@@ -109,57 +208,3 @@ def test_half_a_model_name_is_refused_by_name(text: str) -> None:
         parse_model_ref(text)
     assert repr(text) in str(refusal.value)
     assert "provider/model" in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("members", "words"),
-    [
-        pytest.param({"model": 5}, ["routing.model", "5"], id="a number for a model"),
-        pytest.param({"model": "sonnet"}, ["routing.model", "'sonnet'"], id="half a model"),
-        pytest.param({"model": "a/b", "rules": []}, ["routing.model", "routing.rules"], id="a model beside rules"),
-        pytest.param({"models": ["a/b"]}, ["routing.models"], id="models in a list"),
-        pytest.param({"models": {"huge": "a/b"}}, ["routing.models", "'huge'", "small, mid, large"], id="unknown tier"),
-        pytest.param({"models": {"mid": []}}, ["routing.models.mid"], id="no models"),
-        pytest.param({"models": {"mid": 5}}, ["routing.models.mid"], id="a number for models"),
-        pytest.param({"models": {"mid": ["a/b", 5]}}, ["routing.models.mid"], id="a number among models"),
-        pytest.param({"models": {"mid": "sonnet"}}, ["routing.models.mid", "'sonnet'"], id="half a model in a tier"),
-        pytest.param({"default_tier": "huge"}, ["routing.default_tier", "'huge'"], id="unknown default"),
-        pytest.param({"default_tier": ["mid"]}, ["routing.default_tier", "['mid']"], id="default in a list"),
-        pytest.param({"rules": {}}, ["routing.rules"], id="rules in a mapping"),
-        pytest.param({"rules": [_TABLES, 5]}, ["routing.rules[1]"], id="a number for a rule"),
-        pytest.param({"rules": [{**_TABLES, "if": 1}]}, ["routing.rules[0]", "'if'", "tier"], id="unknown member"),
-        pytest.param({"rules": [{"tier": "mid"}]}, ["routing.rules[0].id"], id="no id"),
-        pytest.param({"rules": [{**_TABLES, "id": ""}]}, ["routing.rules[0].id"], id="an empty id"),
-        pytest.param({"rules": [{**_TABLES, "id": "default"}]}, ["routing.rules[0].id"], id="the id of no rule"),
-        pytest.param({"rules": [{**_TABLES, "tier": "huge"}]}, ["routing.rules[0].tier", "'huge'"], id="rule's tier"),
-        pytest.param({"rules": [{**_TABLES, "block_types": "table"}]}, ["routing.rules[0].block_types"], id="no list"),
-        pytest.param({"rules": [{**_TABLES, "block_types": ["poem"]}]}, ["block_types", "poem"], id="unknown type"),
-        pytest.param({"rules": [{**_TABLES, "block_types": [["x"]]}]}, ["block_types", "['x']"], id="type in a list"),
-        *[
-            pytest.param(
-                {"rules": [{**_TABLES, "max_block_tokens": value}]},
-                ["routing.rules[0].max_block_tokens", repr(value)],
-                id=f"limit {value!r}",
-            )
-            for value in (0, True, 1.5, "9")
-        ],
-        pytest.param({"rules": [_TABLES, _TABLES]}, ["routing.rules", "id"], id="two rules of one id"),
-    ],
-)
-def test_a_routing_that_cannot_be_followed_is_refused_naming_layer_and_key(
-    members: dict[str, Any], words: list[str]
-) -> None:
-    with pytest.raises(PolicyInvalid) as refusal:
-        _routing(**members)
-    assert str(refusal.value).startswith("file: ")
-    assert all(word in str(refusal.value) for word in words)
-
-
-def test_a_key_whose_layer_is_unknown_is_the_policy_s() -> None:
-    with pytest.raises(PolicyInvalid, match=r"^policy: routing\.rules"):
-        parse_routing({"rules": 5}, {})
-
-
-def test_a_rule_for_no_block_type_at_all_is_refused() -> None:
-    with pytest.raises(PolicyInvalid, match="non-empty"):
-        parse_routing({"rules": [{"id": "r", "tier": "mid", "block_types": []}]}, {})

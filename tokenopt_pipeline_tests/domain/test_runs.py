@@ -87,6 +87,8 @@ def test_answers_may_be_shared_when_only_how_they_are_asked_for_differs() -> Non
     recipe = answer_recipe(a_schema(), a_policy(), RunKind.LIVE, [a_model()])
     assert answer_recipe(a_schema(ref="other"), a_policy(packing={"pack_size": 3}), RunKind.LIVE, [a_model()]) == recipe
     assert answer_recipe(a_schema(), a_policy(run={"budget_usd": 1}), RunKind.LIVE, [a_model()]) == recipe
+    table = {"source": "s", "models": {}, "tasks": []}
+    assert answer_recipe(a_schema(), a_policy(routing={"measured": table}), RunKind.LIVE, [a_model()]) == recipe
 
 
 @pytest.mark.parametrize(

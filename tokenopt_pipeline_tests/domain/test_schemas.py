@@ -46,6 +46,9 @@ _DEEP["inner"] = _DEEP
             ["prompt_config.per_block_prompt"],
             id="a number for a prompt",
         ),
+        pytest.param(a_schema_document(task="a b"), ["task", "'a b'"], id="a task with a space"),
+        pytest.param(a_schema_document(task=5), ["task", "5"], id="a number for a task"),
+        pytest.param(a_schema_document(checks=[{"id": "c"}]), ["checks[0]", "covers"], id="half a check"),
         pytest.param(a_schema_document(prefilter=7), ["prefilter"], id="prefilter is a number"),
         pytest.param(
             a_schema_document(prefilter={"min_words": 7}),
@@ -135,8 +138,18 @@ def test_what_a_schema_states_is_kept() -> None:
     assert schema.answer_schema["additionalProperties"] is True
 
 
+def test_a_schema_names_its_task_or_is_one_itself() -> None:
+    assert (a_schema(task="legal/clauses").task, a_schema().task) == ("legal/clauses", "obligations")
+
+
+def test_checks_know_the_schema_s_own_fields() -> None:
+    (check,) = a_schema(checks=[{"id": "c", "then": {"field": "party", "is": "present"}}]).checks
+    assert check.is_broken_by({"party": "N/A"})
+
+
 def test_answers_are_validated_without_the_members_that_are_ours() -> None:
-    schema = a_schema(applies_to=["table"], retrieval="none", references=[], prefilter={}, prompt_config={}, title="T")
+    ours: dict[str, Any] = {"applies_to": ["table"], "retrieval": "none", "references": [], "task": "t", "checks": []}
+    schema = a_schema(**ours, prefilter={}, prompt_config={}, title="T")
     assert set(schema.answer_schema) == {"type", "properties", "required", "additionalProperties", "title"}
 
 
@@ -155,6 +168,8 @@ def test_answers_are_validated_without_the_members_that_are_ours() -> None:
         pytest.param({"prefilter": {"keep_types": ["table"]}}, id="keep_types"),
         pytest.param({"retrieval": "eligible"}, id="retrieval"),
         pytest.param({"references": ["guide"]}, id="references"),
+        pytest.param({"task": "clauses"}, id="task, which rules may route by"),
+        pytest.param({"checks": [{"id": "c", "covers": ["numbers"]}]}, id="checks, which may escalate"),
     ],
 )
 def test_the_hash_changes_with_all_that_can_change_an_answer(members: dict[str, Any]) -> None:
@@ -168,6 +183,7 @@ def test_the_hash_changes_with_all_that_can_change_an_answer(members: dict[str, 
         pytest.param({"type": None}, id="the type, which is always object"),
         pytest.param({"additionalProperties": False}, id="a default that is stated"),
         pytest.param({"retrieval": "none", "references": [], "prefilter": {}}, id="defaults that are stated"),
+        pytest.param({"task": "obligations", "checks": []}, id="its own task and no checks"),
         pytest.param({"prompt_config": {"temperature": 0.3}}, id="a temperature, which has no effect"),
         pytest.param({"prompt_config": {"max_batch_size": 3}}, id="a policy hint, which the policy's hash covers"),
     ],

@@ -109,6 +109,28 @@ def test_blocks_of_different_routes_never_share_a_pack(rig: Rig) -> None:
     }
 
 
+def test_blocks_are_routed_by_their_language_and_their_schema_s_task(rig: Rig) -> None:
+    german, english = "Der Mieter zahlt die Miete an den Vermieter.", "The tenant pays the rent to the landlord."
+    rig.ingest(german, english)
+    rules = [
+        {"id": "other-task", "tier": "large", "tasks": ["invoices"]},
+        {"id": "german", "tier": "small", "languages": ["de"], "tasks": ["clauses"], "max_complexity": 2},
+    ]
+    run = rig.plan(rig.request(schema=a_schema_document(task="clauses"), routing={"rules": rules}))
+    shard, line = Shard(run_no=run.run_no, shard_no=0), rig.line()
+    line.enrol(run, shard)
+    line.decide(run, shard)
+    line.pack(run, shard)
+
+    packs = line.packs.open_packs(shard)
+    assert {p.route.rule_id: [m.text for m in line.packs.members(p.pack_no)] for p in packs} == {
+        "german": [german],
+        "default": [english],
+    }
+    (reason,) = [p.route.reason for p in packs if p.route.rule_id == "german"]
+    assert "its task is one of clauses and its language is one of de" in reason
+
+
 def test_the_prefix_is_marked_for_caching_when_the_whole_run_will_read_it_again(rig: Rig) -> None:
     rig.model = a_model(cache_minimum_tokens=1)
     rig.ingest(*clauses(4))

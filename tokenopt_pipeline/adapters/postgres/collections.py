@@ -14,9 +14,10 @@ from tokenopt_pipeline.adapters.postgres.texts import storable, storable_or_none
 from tokenopt_pipeline.domain.documents import IngestOutcome, ReadDocument
 from tokenopt_pipeline.domain.errors import NotFound
 from tokenopt_pipeline.domain.fingerprints import digest_text
+from tokenopt_pipeline.domain.languages import language_of
 from tokenopt_pipeline.domain.prefilter import count_words
 
-_BLOCK_TYPES = ["int8", "int4", "text", "bool", "int4", "int4", "uuid", "jsonb", "text"]
+_BLOCK_TYPES = ["int8", "int4", "text", "bool", "int4", "int4", "uuid", "jsonb", "text", "text"]
 
 
 class PostgresCollections:
@@ -96,5 +97,6 @@ class PostgresCollections:
                         uuid.UUID(digest_text(text)[:32]),
                         Jsonb(dict(block.locator)),
                         text,
+                        language_of(text),
                     )
                 )

@@ -33,6 +33,7 @@ class PostgresPacks:
             yield KeptBlock(
                 packable=PackableBlock(block_no=r["block_no"], ordinal=r["ordinal"], tokens=r["n_tokens"]),
                 type=BlockType(r["block_type"]),
+                language=r["language"],
             )
 
     def add(self, shard: Shard, packs: Iterator[NewPack], *, now: datetime) -> int:

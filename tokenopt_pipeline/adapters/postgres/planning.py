@@ -29,4 +29,5 @@ class PostgresPlanning:
                     tokens=r["n_tokens"],
                     content=f"{block_type} {r['content_hash']}",
                     is_known=r["is_known"],
+                    language=r["language"],
                 )

@@ -1,5 +1,5 @@
 -- Kept blocks that are in no pack yet, in document order.
-select o.block_no, o.ordinal, b.block_type, b.n_tokens
+select o.block_no, o.ordinal, b.block_type, b.n_tokens, b.language
 from skip_decision d
 join overlay o on o.run_no = d.run_no and o.block_no = d.block_no
 join block b on b.block_no = o.block_no

@@ -1,6 +1,6 @@
 -- Today's blocks of a collection in document order, with what planning looks at; `is_known`: an identical block has an
 -- answer under this recipe.
-select b.block_type, b.is_blank, b.n_words, b.n_tokens, b.content_hash,
+select b.block_type, b.is_blank, b.n_words, b.n_tokens, b.content_hash, b.language,
   exists (select from overlay o where o.status in ('ai_complete', 'confirmed') and o.call_no is not null and o.answer_key =
     encode(substring(sha256(convert_to(%(recipe)s::uuid || b.block_type || b.content_hash, 'UTF8')) for 16), 'hex')::uuid) as is_known
 from (
