@@ -10,6 +10,7 @@ from typing import Any, cast
 from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.fingerprints import digest
 from tokenopt_pipeline.domain.routing import RoutingPolicy, parse_routing
+from tokenopt_pipeline.domain.tool_servers import ToolServer, parse_servers, servers_document
 
 
 def _setting(default: Any, why: str, low: float | None = None, high: float | None = None) -> Any:
@@ -91,6 +92,28 @@ class RunPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BridgePolicy:
+    """Tools that a model may call while it answers a pack. At every bound the pack is asked plainly, with full context."""
+
+    enabled: bool = _setting(False, "let models call the tools below")
+    max_turns: int = _setting(6, "requests of one pack's conversation", 1, 50)
+    max_tool_calls: int = _setting(24, "tool calls of one pack's conversation", 1, 1_000)
+    max_tokens: int = _setting(200_000, "billed tokens of one pack's conversation, input and output", 1_000, 10_000_000)
+    max_usd: Decimal | None = field(
+        default=Decimal("0.5"),
+        metadata={"low": 0, "high": 1_000, "why": "dollars of one pack's conversation, where prices are known"},
+    )
+    max_seconds: float = _setting(300.0, "one pack's conversation", 1.0, 3_600.0)
+    result_bytes: int = _setting(16_384, "one result; what is longer is cut with a mark", 256, 1_048_576)
+    start_timeout_s: float = _setting(30.0, "for a server to start or connect and list its tools", 0.1, 300.0)
+    call_timeout_s: float = _setting(20.0, "for one tool call", 0.1, 600.0)
+    servers: tuple[ToolServer, ...] = field(
+        default=(),
+        metadata={"low": None, "high": None, "why": "name -> command, args, env or url, token_env; and tools"},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything a run obeys. Frozen with the run; its hash says which policy that was."""
 
@@ -101,6 +124,7 @@ class Policy:
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     calls: CallPolicy = field(default_factory=CallPolicy)
     run: RunPolicy = field(default_factory=RunPolicy)
+    bridge: BridgePolicy = field(default_factory=BridgePolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
 
 
@@ -126,15 +150,19 @@ _SECTIONS: Mapping[str, type] = {
     "retries": RetryPolicy,
     "calls": CallPolicy,
     "run": RunPolicy,
+    "bridge": BridgePolicy,
 }
+_DOLLARS = frozenset({"budget_usd", "max_usd"})
 _ROUTING_KEYS = frozenset(f.name for f in fields(RoutingPolicy)) | {"model"}
 
 
 def snapshot(policy: Policy) -> dict[str, Any]:
     """The policy as JSON values, complete: `resolve([("snapshot", snapshot(p))]).policy == p`."""
     document = asdict(policy)
-    budget = policy.run.budget_usd
-    document["run"]["budget_usd"] = None if budget is None else str(budget)
+    for members in document.values():
+        for key in _DOLLARS & set(members):
+            members[key] = None if members[key] is None else str(members[key])
+    document["bridge"]["servers"] = servers_document(policy.bridge.servers)
     return document
 
 
@@ -182,8 +210,10 @@ def _checked(layer: str, section: str, key: str, value: object) -> object:
     spec = next(f for f in fields(_SECTIONS[section]) if f.name == key)
     low, high = spec.metadata["low"], spec.metadata["high"]
     where = f"{layer}: {section}.{key} = {value!r}"
-    if key == "budget_usd":
-        return _budget(where, value, high)
+    if key in _DOLLARS:
+        return _dollars(where, value, high)
+    if key == "servers":
+        return parse_servers(value, f"{layer}: {section}.{key}")
     default = spec.default if spec.default is not MISSING else None
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -199,17 +229,17 @@ def _checked(layer: str, section: str, key: str, value: object) -> object:
     return float(number) if isinstance(default, float) else number
 
 
-def _budget(where: str, value: object, high: float) -> Decimal | None:
+def _dollars(where: str, value: object, high: float) -> Decimal | None:
     if value is None:
         return None
     try:
-        budget = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
+        dollars = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
     except InvalidOperation:
-        budget = Decimal("NaN")
-    if not budget.is_finite() or not 0 < budget <= Decimal(high):
+        dollars = Decimal("NaN")
+    if not dollars.is_finite() or not 0 < dollars <= Decimal(high):
         raise PolicyInvalid(f"{where}, allowed null or dollars above 0 up to {high}")
     # One spelling for one amount: 1, 1.0 and 1.00 must hash alike.
-    return budget.normalize()
+    return dollars.normalize()
 
 
 def _check_together(policy: Policy, sources: Mapping[str, str]) -> None:
@@ -234,6 +264,10 @@ def _check_together(policy: Policy, sources: Mapping[str, str]) -> None:
         raise PolicyInvalid(
             f"{layer}: {keys[1]} + {keys[2]} = {kept_free}, allowed below {keys[0]} = {packing.context_window_tokens}"
         )
+    if policy.bridge.enabled and not policy.bridge.servers:
+        raise PolicyInvalid(
+            f"{sources['bridge.enabled']}: bridge.enabled = True, allowed with a server in bridge.servers"
+        )
 
 
 def defaults_document() -> str:
@@ -245,6 +279,7 @@ def defaults_document() -> str:
             bounds = "" if f.metadata["low"] is None else f" ({f.metadata['low']} to {f.metadata['high']})"
             default = f.default
             shown = "null" if default is None else str(default).lower() if isinstance(default, bool) else default
+            shown = "{}" if default == () else shown
             lines.append(f"  {f.name}: {shown}  # {f.metadata['why']}{bounds}")
     routing = RoutingPolicy()
     lines += ["routing:", f"  default_tier: {routing.default_tier}  # where blocks go that no rule matches"]
