@@ -5,7 +5,8 @@ TokenOptError
 │  ├─ RateLimited              .retry_after_s
 │  ├─ ProviderUnavailable      .retry_after_s
 │  ├─ ShardBusy                another process works on the same shard
-│  └─ StoreUnavailable
+│  ├─ StoreUnavailable
+│  └─ ToolServerUnavailable
 └─ TerminalError               the same request will never succeed
    ├─ InvalidInput             a file, schema, policy or argument is wrong; nothing was spent
    │  ├─ DocumentUnreadable    .name .reason
@@ -61,6 +62,10 @@ class ShardBusy(TransientError):
 
 class StoreUnavailable(TransientError):
     """The database cannot be reached."""
+
+
+class ToolServerUnavailable(TransientError):
+    """A declared tool server does not start, cannot be reached or does not list its tools."""
 
 
 class TerminalError(TokenOptError):

@@ -109,7 +109,11 @@ class BridgePolicy:
     call_timeout_s: float = _setting(20.0, "for one tool call", 0.1, 600.0)
     servers: tuple[ToolServer, ...] = field(
         default=(),
-        metadata={"low": None, "high": None, "why": "name -> command, args, env or url, token_env; and tools"},
+        metadata={
+            "low": None,
+            "high": None,
+            "why": "name -> command, args, env; or url, token_env; or builtin; and tools",
+        },
     )
 
 

@@ -14,25 +14,27 @@ _SERVER_NAME = re.compile(r"[a-z](?:_?[a-z0-9])*")
 _MOST_SERVER_CHARS = 24
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
-_MEMBERS = frozenset({"command", "args", "env", "url", "token_env", "tools"})
+_MEMBERS = frozenset({"command", "args", "env", "url", "token_env", "builtin", "tools"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolServer:
-    """One server of tools: a command that speaks over its standard streams, or a URL."""
+    """One server of tools: a command that speaks over its standard streams, a URL, or the product's own server."""
 
     name: str
     #: The tools of the server that may be called, by its own names, sorted.
     tools: tuple[str, ...]
-    #: None: it is reached by its URL.
+    #: None: it is not started by us.
     command: str | None = None
     args: tuple[str, ...] = ()
     #: Names of the environment variables the command gets beside PATH; it sees no other. Sorted.
     env: tuple[str, ...] = ()
-    #: None: it is started by its command.
+    #: None: it has no address.
     url: str | None = None
     #: The environment variable that holds the bearer token for the URL; None: no token is sent.
     token_env: str | None = None
+    #: Whether it is the product's own server (`tokenopt mcp serve`), in this process and scoped to the run.
+    builtin: bool = False
 
 
 def parse_servers(value: object, where: str) -> tuple[ToolServer, ...]:
@@ -68,9 +70,11 @@ def _server(name: object, value: object, where: str) -> ToolServer:
         raise PolicyInvalid(f"{at} must be a mapping")
     if unknown := sorted(str(key) for key in value if key not in _MEMBERS | {"name"}):
         raise PolicyInvalid(f"{at}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_MEMBERS))}")
-    command, url = _text(value, "command", at), _text(value, "url", at)
-    if (command is None) == (url is None):
-        raise PolicyInvalid(f"{at} must have either a command or a url")
+    command, url, builtin = _text(value, "command", at), _text(value, "url", at), value.get("builtin", False)
+    if not isinstance(builtin, bool):
+        raise PolicyInvalid(f"{at}.builtin must be true or false")
+    if (command is not None) + (url is not None) + builtin != 1:
+        raise PolicyInvalid(f"{at} must have one of command, url and builtin: true")
     if url is not None and not _URL.fullmatch(url):
         # What stands before an @ is a password, so the value is not repeated.
         raise PolicyInvalid(f"{at}.url must be an http or https address without user, query or fragment")
@@ -79,9 +83,9 @@ def _server(name: object, value: object, where: str) -> ToolServer:
         if not _VARIABLE.fullmatch(variable):
             # Somebody may have written the value instead of the name.
             raise PolicyInvalid(f"{at}: env and token_env name environment variables and hold no values")
-    if url is not None and (env or _texts(value, "args", at)):
-        raise PolicyInvalid(f"{at}: args and env are for a command, not for a url")
-    if command is not None and token_env is not None:
+    if command is None and (env or _texts(value, "args", at)):
+        raise PolicyInvalid(f"{at}: args and env are for a command")
+    if url is None and token_env is not None:
         raise PolicyInvalid(f"{at}.token_env is for a url; a command gets variables by env")
     tools = tuple(sorted(set(_texts(value, "tools", at))))
     if not tools:
@@ -94,6 +98,7 @@ def _server(name: object, value: object, where: str) -> ToolServer:
         env=env,
         url=url,
         token_env=token_env,
+        builtin=builtin,
     )
 
 

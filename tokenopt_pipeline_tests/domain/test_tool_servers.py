@@ -15,11 +15,13 @@ _URL = {"url": "https://tools.example.com/mcp", "token_env": "TOOLS_TOKEN", "too
 
 
 def test_servers_are_taken_whole_and_sorted() -> None:
-    servers = parse_servers({"web": _URL, "files": _COMMAND}, "bridge.servers")
+    own = {"builtin": True, "tools": ["get_block_batch"]}
+    servers = parse_servers({"web": _URL, "files": _COMMAND, "own": own}, "bridge.servers")
     assert servers == (
         ToolServer(
             name="files", command="npx", args=("-y", "files@1.2"), env=("HOME", "LANG"), tools=("read", "write")
         ),
+        ToolServer(name="own", builtin=True, tools=("get_block_batch",)),
         ToolServer(name="web", url="https://tools.example.com/mcp", token_env="TOOLS_TOKEN", tools=("search",)),
     )
 
@@ -42,8 +44,11 @@ def test_the_document_of_servers_survives_json_and_gives_them_again() -> None:
         pytest.param({1: _URL}, "server name 1", id="a number for a name"),
         pytest.param({"s": "npx"}, "bridge.servers.s must be a mapping", id="a text for a server"),
         pytest.param({"s": {**_URL, "headers": {}}}, "unknown key 'headers'", id="an unknown member"),
-        pytest.param({"s": {"tools": ["a"]}}, "either a command or a url", id="no way to it"),
-        pytest.param({"s": {**_URL, "command": "x"}}, "either a command or a url", id="two ways to it"),
+        pytest.param({"s": {"tools": ["a"]}}, "one of command, url and builtin", id="no way to it"),
+        pytest.param({"s": {**_URL, "command": "x"}}, "one of command, url and builtin", id="two ways to it"),
+        pytest.param({"s": {**_URL, "builtin": True}}, "one of command, url and builtin", id="an own one elsewhere"),
+        pytest.param({"s": {"builtin": 1, "tools": ["a"]}}, "s.builtin must be true or false", id="builtin a number"),
+        pytest.param({"s": {"builtin": True, "env": ["A"], "tools": ["a"]}}, "are for a command", id="env for our own"),
         pytest.param({"s": {**_COMMAND, "command": " "}}, "s.command must be a text", id="an empty command"),
         pytest.param({"s": {**_COMMAND, "command": "a\0b"}}, "s.command must be a text", id="a NUL"),
         pytest.param({"s": {**_URL, "url": "ftp://x"}}, "s.url must be an http", id="another scheme"),
