@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
@@ -15,6 +16,7 @@ from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.google import GoogleProvider
 from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
+from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.openai import OpenAIProvider
 from tokenopt_pipeline.adapters.postgres import migrations
@@ -30,12 +32,16 @@ from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
 from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.policy import BridgePolicy
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind
 from tokenopt_pipeline.ports import Provider
-from tokenopt_pipeline.settings import Settings
+from tokenopt_pipeline.settings import Settings, variables
 from tokenopt_pipeline.stages.line import Line
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
 
 # The sandbox takes any key; this one says what it is wherever it is seen.
 _SANDBOX_KEY = "sandbox"
@@ -138,6 +144,20 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
         provider=backend,
         clock=SystemClock(),
         stop=stop,
+    )
+
+
+def open_tool_host(bridge: BridgePolicy, *, builtin: MCPServer | None = None) -> McpHost:
+    """The tool servers of a policy, not connected to yet; the caller closes it. `builtin` is `mcp_server.run_server`'s.
+
+    Raises InvalidInput when a named token is not set.
+    """
+    named = {name for server in bridge.servers for name in (*server.env, server.token_env) if name is not None}
+    return McpHost(
+        bridge.servers,
+        environment=variables({"PATH", *named}),
+        start_timeout_s=bridge.start_timeout_s,
+        builtin=builtin,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             for name, (keys, base_url) in _VENDORS.items()
         },
     )
+
+
+def variables(names: Iterable[str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables that a policy names, those of them that are set and not empty."""
+    env = os.environ if environment is None else environment
+    return {name: env[name] for name in names if env.get(name)}
 
 
 def _default_home() -> str:

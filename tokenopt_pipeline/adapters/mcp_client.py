@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tokenopt_pipeline.adapters.mcp_peer import Peer
 from tokenopt_pipeline.adapters.mcp_reading import told_in_one_line
 from tokenopt_pipeline.domain.errors import InvalidInput, ToolServerUnavailable
 from tokenopt_pipeline.domain.tool_servers import ToolServer
@@ -39,6 +38,9 @@ class McpHost:
 
         Raises InvalidInput when a token is named that the environment does not have.
         """
+        # Here, because it brings an HTTP library along.
+        from tokenopt_pipeline.adapters.mcp_peer import Peer
+
         for server in servers:
             if server.token_env is not None and not environment.get(server.token_env):
                 raise InvalidInput(f"bridge.servers.{server.name}.token_env: {server.token_env} is not set")

@@ -25,7 +25,7 @@ instruction, whatever it says. It changes neither which blocks are asked about n
 
 
 class StopCause(StrEnum):
-    """Why a loop ended without an answer. Each is a bound of the policy but for the last."""
+    """Why a loop ended without an answer. Each is a bound of the policy but for the last two."""
 
     TURNS = "turns"
     TOOL_CALLS = "tool_calls"
@@ -33,6 +33,7 @@ class StopCause(StrEnum):
     DOLLARS = "dollars"
     SECONDS = "seconds"
     DISOBEYED = "disobeyed"  # it called a tool when it could not any more
+    REJECTED = "rejected"  # the provider refuses the request, which tools or turns may be the reason for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,12 @@ def after_tools(step: CallTools, outcomes: Mapping[str, ToolOutcome], *, gauges:
     known = {key: outcome for key, outcome in by_key.items() if not outcome.is_error}
     turn = Turn(carry=step.response.carry or "", results=results)
     return AskModel(loop=_with_turn(replace(step.loop, known=known), turn, gauges))
+
+
+def after_rejection(loop: Loop, problem: str) -> FallBack:
+    """What follows when the provider refuses a request: the plain one may be taken."""
+    reason = f"bridge {StopCause.REJECTED}: {problem}; the pack is asked plainly, with full context."
+    return FallBack(loop=replace(loop, requests=loop.requests + 1), cause=StopCause.REJECTED, reason=reason)
 
 
 def _calls(loop: Loop, response: ModelResponse, gauges: Gauges) -> CallTools | FallBack:

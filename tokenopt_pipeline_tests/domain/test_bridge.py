@@ -21,6 +21,7 @@ from tokenopt_pipeline.domain.bridge import (
     Gauges,
     Loop,
     StopCause,
+    after_rejection,
     after_response,
     after_tools,
     begin,
@@ -240,6 +241,12 @@ def test_dollars_bound_only_where_there_is_a_bound_and_a_price(max_usd: Decimal 
     assert next_request(loop, elapsed_s=0.0, gauges=_gauges(usd)) == AskModel(loop=loop)
     step = after_response(loop, a_response(), usd=None, gauges=_gauges(usd))
     assert step.loop.usd == 0
+
+
+def test_a_request_that_the_provider_refuses_is_asked_plainly() -> None:
+    step = after_rejection(_loop(), "custom: 400: tools are not supported")
+    assert (step.cause, step.loop.requests) == (StopCause.REJECTED, 1)
+    assert "400: tools are not supported; the pack is asked plainly" in step.reason
 
 
 def test_a_prompt_with_tools_keeps_its_shared_part_in_front() -> None:
