@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
@@ -26,6 +26,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection
 from tokenopt_pipeline.adapters.postgres.migrate import migrate
 from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
 from tokenopt_pipeline.adapters.postgres.packs import PostgresPacks
+from tokenopt_pipeline.adapters.postgres.run_reading import PostgresRunReading
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.server import database_url
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
@@ -36,12 +37,13 @@ from tokenopt_pipeline.domain.policy import BridgePolicy
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind
-from tokenopt_pipeline.ports import Provider
+from tokenopt_pipeline.mcp_server import run_server
+from tokenopt_pipeline.ports import Provider, RuleSearch
 from tokenopt_pipeline.settings import Settings, variables
 from tokenopt_pipeline.stages.line import Line
 
 if TYPE_CHECKING:
-    from mcp.server.mcpserver import MCPServer
+    from mcp.server.lowlevel import Server
 
 # The sandbox takes any key; this one says what it is wherever it is seen.
 _SANDBOX_KEY = "sandbox"
@@ -147,8 +149,8 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
     )
 
 
-def open_tool_host(bridge: BridgePolicy, *, builtin: MCPServer | None = None) -> McpHost:
-    """The tool servers of a policy, not connected to yet; the caller closes it. `builtin` is `mcp_server.run_server`'s.
+def open_tool_host(bridge: BridgePolicy, *, builtin: Server[Any] | None = None) -> McpHost:
+    """The tool servers of a policy, not connected to yet; the caller closes them. `builtin`: see `open_run_server`.
 
     Raises InvalidInput when a named token is not set.
     """
@@ -159,6 +161,11 @@ def open_tool_host(bridge: BridgePolicy, *, builtin: MCPServer | None = None) ->
         start_timeout_s=bridge.start_timeout_s,
         builtin=builtin,
     )
+
+
+def open_run_server(url: str, run_id: str, *, rules: RuleSearch | None = None) -> Server[Any]:
+    """The server of a run's own tools, over read-only sessions. Raises NotFound, StoreUnavailable."""
+    return run_server(PostgresRunReading(url, run_id), rules)
 
 
 def collections_on(connection: Connection) -> PostgresCollections:

@@ -15,6 +15,7 @@ from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMem
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
+from tokenopt_pipeline.domain.run_views import BlockOutcome, RuleFindings, RunBlock
 from tokenopt_pipeline.domain.runs import NewRun, Run, Shard
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.tools import Tool, Toolbox, ToolCall, ToolOutcome
@@ -249,4 +250,32 @@ class PlanningStore(Protocol):
 
     def blocks(self, collection: str, *, answer_recipe: str) -> Iterator[PlannableBlock]:
         """Today's blocks of the collection in document order, streamed."""
+        ...
+
+
+class RunReading(Protocol):
+    """One run as tools may see it. Nothing is changed, and nothing of another run is readable. Safe for several threads."""
+
+    @property
+    def run(self) -> Run:
+        """The run as it was planned."""
+        ...
+
+    def blocks(self, *, start: int, count: int) -> list[RunBlock]:
+        """The run's blocks from that ordinal on, in document order; long texts are cut."""
+        ...
+
+    def outcomes(self, uid: str) -> list[BlockOutcome]:
+        """The block's outcome first, then those of the answered blocks before it in its document, the nearest first.
+
+        Empty when the block is not in the run.
+        """
+        ...
+
+
+class RuleSearch(Protocol):
+    """Search of the references that a run's schema names."""
+
+    def search(self, run: Run, query: str, *, limit: int) -> RuleFindings:
+        """At most `limit` rules, the best first."""
         ...

@@ -38,6 +38,8 @@ class Settings:
     database_url: str | None
     #: Vendor -> what the environment says of it.
     vendors: Mapping[str, VendorSettings]
+    #: What clients of our own tool server have to show; None: one is made up for each server.
+    mcp_token: str | None = None
 
     @property
     def has_credentials(self) -> bool:
@@ -52,6 +54,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=Path(home).expanduser().resolve(),
         database_url=env.get("TOKENOPT_DATABASE_URL") or None,
+        mcp_token=env.get("TOKENOPT_MCP_TOKEN") or None,
         vendors={
             name: VendorSettings(
                 has_credentials=any(env.get(variable) for variable in keys),

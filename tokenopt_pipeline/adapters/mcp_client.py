@@ -17,7 +17,6 @@ from tokenopt_pipeline.domain.tools import Toolbox, ToolCall, ToolOutcome, toolb
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from mcp.server.lowlevel import Server
-    from mcp.server.mcpserver import MCPServer
 
 # Seconds for work of ours, beside what servers are given.
 _OWN_S = 5.0
@@ -32,7 +31,7 @@ class McpHost:
         *,
         environment: Mapping[str, str],
         start_timeout_s: float,
-        builtin: Server[Any] | MCPServer | None = None,
+        builtin: Server[Any] | None = None,
     ) -> None:
         """`environment` has PATH and the variables that the servers name. `builtin` is the product's own server.
 

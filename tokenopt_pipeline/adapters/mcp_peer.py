@@ -19,7 +19,6 @@ from tokenopt_pipeline.domain.tools import Tool, ToolOutcome
 if TYPE_CHECKING:
     import mcp
     from mcp.server.lowlevel import Server
-    from mcp.server.mcpserver import MCPServer
 
 #: The longest message that is read. A result is cut much shorter afterwards, by policy.
 MOST_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -42,7 +41,7 @@ class Peer:
         *,
         environment: Mapping[str, str],
         start_timeout_s: float,
-        builtin: Server[Any] | MCPServer | None,
+        builtin: Server[Any] | None,
     ) -> None:
         self._server = server
         self._environment = {name: environment[name] for name in ("PATH", *server.env) if name in environment}

@@ -327,10 +327,11 @@ def demo(as_json: bool) -> int:
 
 
 def _add_operating_commands() -> None:
-    # In a file of their own: they operate the product, these here use it.
+    # In files of their own: they operate the product, these here use it.
+    from tokenopt_pipeline.cli.mcp_serving import mcp
     from tokenopt_pipeline.cli.operating import COMMANDS
 
-    for command in COMMANDS:
+    for command in (*COMMANDS, mcp):
         tokenopt.add_command(command)
 
 
