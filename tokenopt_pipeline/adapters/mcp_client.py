@@ -109,8 +109,7 @@ class McpHost:
         if self._is_closed:
             raise ToolServerUnavailable("the connections to the tool servers are closed")
         if self._portal is None:
-            # Takes a second, which is not the servers' to spend.
-            import mcp  # noqa: F401
+            import mcp  # noqa: F401 - it takes a second, which is not the servers' to spend
             from anyio.from_thread import start_blocking_portal
 
             # The SDK tells its log whatever servers do wrong; nobody who runs a pipeline asked.
