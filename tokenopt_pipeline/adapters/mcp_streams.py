@@ -55,7 +55,7 @@ async def process_streams(
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_read_lines, process, to_session, most_bytes, line)
-            tasks.start_soon(_write_lines, process, from_session, to_session)
+            tasks.start_soon(_write_lines, process, from_session, line)
             tasks.start_soon(_read_stderr, process, line)
             try:
                 yield from_server, to_server
@@ -154,15 +154,15 @@ def _message(line: bytes) -> SessionMessage | Exception:
         return problem
 
 
-async def _write_lines(process: Any, from_session: Any, to_session: Any) -> None:
+async def _write_lines(process: Any, from_session: Any, line: Line) -> None:
     async with from_session:
         try:
             async for sent in from_session:
                 said = sent.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await process.stdin.send(said.encode() + b"\n")
         except (anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
-            # It listens no more: whoever waits for its answer has to know.
-            await to_session.aclose()
+            line.fault = "it listens no more"
+            line.over.set()
 
 
 async def _read_stderr(process: Any, line: Line) -> None:

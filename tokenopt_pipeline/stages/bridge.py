@@ -101,29 +101,26 @@ class Bridge:
         started_s, gauges = self.clock.monotonic_s(), self.gauges(request)
         step: AskModel | CallTools | Answer | FallBack = AskModel(loop=loop or self.begin(request))
         turns: list[BridgeTurn] = []
-        while True:
+        while not isinstance(step, Answer | FallBack):
             elapsed_s = self.clock.monotonic_s() - started_s
-            match step:
-                case Answer():
-                    return BridgeOutcome(turns=tuple(turns), loop=step.loop, response=step.response)
-                case FallBack():
-                    return BridgeOutcome(turns=tuple(turns), loop=step.loop, cause=step.cause, reason=step.reason)
-                case CallTools():
-                    step, turns[-1] = self._called(step, turns[-1], elapsed_s=elapsed_s, gauges=gauges)
-                case AskModel():
-                    asked = next_request(step.loop, elapsed_s=elapsed_s, gauges=gauges)
-                    if isinstance(asked, FallBack):
-                        step = asked
-                        continue
-                    try:
-                        turn = self._asked(request, asked.loop, elapsed_s=elapsed_s, gauges=gauges)
-                    except (RequestRejected, ContextWindowExceeded) as problem:
-                        step = after_rejection(asked.loop, str(problem))
-                        continue
-                    except TokenOptError as problem:
-                        return BridgeOutcome(turns=tuple(turns), loop=asked.loop, problem=problem)
-                    turns.append(turn)
-                    step = after_response(asked.loop, turn.response, usd=turn.usd, gauges=gauges)
+            if isinstance(step, CallTools):
+                step, turns[-1] = self._called(step, turns[-1], elapsed_s=elapsed_s, gauges=gauges)
+                continue
+            step = next_request(step.loop, elapsed_s=elapsed_s, gauges=gauges)
+            if isinstance(step, FallBack):
+                continue
+            try:
+                turn = self._asked(request, step.loop, elapsed_s=elapsed_s, gauges=gauges)
+            except (RequestRejected, ContextWindowExceeded) as problem:
+                step = after_rejection(step.loop, str(problem))
+                continue
+            except TokenOptError as problem:
+                return BridgeOutcome(turns=tuple(turns), loop=step.loop, problem=problem)
+            turns.append(turn)
+            step = after_response(step.loop, turn.response, usd=turn.usd, gauges=gauges)
+        if isinstance(step, Answer):
+            return BridgeOutcome(turns=tuple(turns), loop=step.loop, response=step.response)
+        return BridgeOutcome(turns=tuple(turns), loop=step.loop, cause=step.cause, reason=step.reason)
 
     def _asked(self, request: ModelRequest, loop: Loop, *, elapsed_s: float, gauges: Gauges) -> BridgeTurn:
         sent = replace(request, turns=loop.turns, answer_now=loop.answer_now)

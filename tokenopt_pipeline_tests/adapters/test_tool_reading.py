@@ -13,7 +13,7 @@ from tokenopt_pipeline_tests.domain.generated import JSON_VALUES, PLAIN_TEXT, ex
 from tokenopt_pipeline_tests.factories import a_call
 
 
-@examples(100)
+@examples(40)
 @given(st.dictionaries(PLAIN_TEXT, JSON_VALUES, max_size=4))
 def test_an_object_and_its_text_give_the_same_arguments(arguments: dict[str, object]) -> None:
     assert tool_call("c1", "t", arguments).arguments == arguments
@@ -59,7 +59,7 @@ def test_two_calls_under_one_id_are_no_answer() -> None:
         distinct([a_call("c1"), a_call("c1", arguments={})])
 
 
-@examples(100)
+@examples(40)
 @given(JSON_VALUES)
 def test_an_answer_is_passed_back_as_it_came(value: object) -> None:
     assert carried_back(carried(value)) == value

@@ -78,7 +78,7 @@ _TOOLS = st.builds(Tool, server=st.just("s"), name=_NAMES, description=_NAMES, i
 
 
 @each_dialect
-@examples(60)
+@examples(25)
 @given(tools=st.lists(_TOOLS, max_size=4, unique_by=lambda tool: tool.wire_name))
 def test_any_tool_comes_back_as_it_was(dialect: str, tools: list[Tool]) -> None:
     assert losses(toolbox(tools), dialect) == []

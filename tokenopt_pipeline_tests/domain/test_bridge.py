@@ -274,7 +274,7 @@ _ANSWERS = st.lists(
 )
 
 
-@examples(200)
+@examples(120)
 @given(
     _ANSWERS,
     st.fixed_dictionaries(

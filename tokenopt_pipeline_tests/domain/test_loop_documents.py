@@ -22,7 +22,7 @@ _TURNS = st.builds(Turn, carry=PLAIN_TEXT, results=st.lists(_RESULTS, max_size=2
 _OUTCOMES = st.builds(ToolOutcome, text=PLAIN_TEXT, structured=JSON_VALUES, is_error=st.booleans())
 
 
-@examples(100)
+@examples(40)
 @given(
     st.lists(_TURNS, max_size=3),
     st.dictionaries(PLAIN_TEXT, _OUTCOMES, max_size=3),

@@ -34,7 +34,7 @@ def a_block(ordinal: int = 0, text: str = "The tenant pays.") -> RunBlock:
     return RunBlock(uid=f"d:{ordinal}", ordinal=ordinal, type=BlockType.PARAGRAPH, text=text, n_bytes=n_bytes)
 
 
-@examples(100)
+@examples(50)
 @given(st.lists(st.one_of(ANY_TEXT, st.sampled_from(["x" * 20_000, "é" * 9_000, "😈" * 5_000])), max_size=70))
 def test_blocks_fit_into_one_answer_in_order_and_a_cut_one_says_so(texts: list[str]) -> None:
     blocks = [a_block(i, text) for i, text in enumerate(texts)]

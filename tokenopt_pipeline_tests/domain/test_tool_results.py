@@ -28,7 +28,7 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-@examples(300)
+@examples(150)
 @given(st.one_of(ANY_TEXT, ANY_TEXT.map(lambda text: text * 40)), st.integers(1, 400), st.booleans())
 def test_any_text_is_one_line_within_its_bound_and_a_cut_one_says_so(text: str, most_bytes: int, failed: bool) -> None:
     assume(text or not failed)
@@ -47,7 +47,7 @@ def test_any_text_is_one_line_within_its_bound_and_a_cut_one_says_so(text: str, 
         assert shown == _sendable(text)
 
 
-@examples(200)
+@examples(80)
 @given(JSON_VALUES.filter(lambda value: value is not None), st.integers(1, 60))
 def test_a_structured_value_is_shown_as_it_is_or_cut_as_a_text(value: object, most_bytes: int) -> None:
     result = _result(ToolOutcome(text="elsewhere", structured=value), most_bytes=most_bytes)

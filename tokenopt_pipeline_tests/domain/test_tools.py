@@ -18,7 +18,7 @@ _ANTHROPIC_OPENAI = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _GOOGLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}")
 
 
-@examples(300)
+@examples(120)
 @given(ANY_TEXT, st.one_of(ANY_TEXT, st.text("ab.", min_size=60, max_size=200)))
 def test_every_provider_accepts_every_name(server: str, name: str) -> None:
     said = wire_name(server, name)
@@ -47,7 +47,7 @@ def test_names_that_are_too_long_differ_where_only_their_ends_do() -> None:
     assert wire_name("s", "x" * 80 + "a") != wire_name("s", "x" * 80 + "b")
 
 
-@examples(100)
+@examples(60)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "b_"]), ANY_TEXT), max_size=6, unique=True))
 def test_a_toolbox_finds_every_tool_by_its_name_or_refuses_the_two_that_share_one(pairs: list[tuple[str, str]]) -> None:
     tools = [a_tool(server=server, name=name) for server, name in pairs]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import anyio
+import mcp
 import pytest
 
 from tokenopt_pipeline.adapters.json_schema import ToolSchemaValidators
@@ -163,6 +165,16 @@ def test_arguments_out_of_bounds_are_refused_in_one_line(
     assert outcome.is_error
     assert said in outcome.text
     assert "\n" not in outcome.text
+
+
+def test_a_tool_that_is_not_there_is_told_with_those_that_are(reading: Reading) -> None:
+    async def ask() -> Any:
+        async with mcp.Client(run_server(reading)) as client:
+            return await client.call_tool("drop_tables", {})
+
+    result = anyio.run(ask)
+    assert result.is_error
+    assert "there is no tool 'drop_tables'; there are: get_block_batch" in result.content[0].text
 
 
 def test_a_database_that_is_away_is_an_error_of_the_call_in_our_words() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators, ToolSchemaValidators
 from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.prices import ListPrices
@@ -28,7 +26,7 @@ from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import ToolHost
 from tokenopt_pipeline.stages.bridge import Bridge, BridgeOutcome
 from tokenopt_pipeline_tests.factories import a_model, a_prompt_block, a_request, a_response, a_schema, an_answer
-from tokenopt_pipeline_tests.stages.scripted_provider import WordTokenizer
+from tokenopt_pipeline_tests.stages.scripted_provider import FakeClock, WordTokenizer
 from tokenopt_pipeline_tests.tool_servers import legacy
 from tokenopt_pipeline_tests.tool_servers.faulty import INJECTION, TOOLS, faulty_server
 
@@ -45,10 +43,12 @@ class Model:
     moves: list[Move]
     asked: list[ModelRequest] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
+    clock: FakeClock = field(default_factory=FakeClock)
 
     def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
         self.asked.append(request)
         self.timeouts.append(timeout_s)
+        self.clock.advance(5.0)
         move = self.moves.pop(0) if len(self.moves) > 1 else self.moves[0]
         if isinstance(move, Exception):
             raise move
@@ -90,7 +90,7 @@ def a_bridge(host: ToolHost, model: Model, **bounds: Any) -> Bridge:
         schemas=ToolSchemaValidators(box),
         tokenizer=WordTokenizer(),
         prices=ListPrices(),
-        clock=SystemClock(),
+        clock=model.clock,
         timeout_s=60.0,
     )
 
@@ -135,6 +135,7 @@ def test_tools_are_called_and_the_answer_comes_with_every_turn_for_the_ledger(ho
     assert [turn.fingerprint for turn in outcome.turns] == [request.fingerprint for request in model.asked]
     assert first.fingerprint != second.fingerprint
     assert all(turn.usd is not None and turn.usd_ceiling is not None for turn in outcome.turns)
+    assert [turn.latency_ms for turn in outcome.turns] == [5_000, 5_000]
     assert sum((turn.usd or Decimal(0) for turn in outcome.turns), Decimal(0)) == outcome.loop.usd
     assert (outcome.loop.requests, outcome.loop.tool_calls, outcome.loop.tokens) == (2, 2, 220)
 
@@ -247,11 +248,6 @@ def _endless(request: ModelRequest) -> ModelResponse:
     return calling(("echo", {"text": f"call {len(request.turns)}"}))
 
 
-def _slow(_: ModelRequest) -> ModelResponse:
-    time.sleep(0.6)
-    return calling(("echo", {"text": "slow"}))
-
-
 @pytest.mark.parametrize(
     ("move", "bounds", "cause", "requests"),
     [
@@ -261,7 +257,8 @@ def _slow(_: ModelRequest) -> ModelResponse:
         pytest.param(_endless, {"max_tokens": 1_000}, StopCause.TOKENS, 4, id="tokens"),
         # Every turn is billed 0.0003 dollars, and the next one may cost 0.005344: 0.005944 after two, then 0.006244.
         pytest.param(_endless, {"max_usd": Decimal("0.0061")}, StopCause.DOLLARS, 3, id="dollars"),
-        pytest.param(_slow, {"max_seconds": 1.0}, StopCause.SECONDS, 2, id="seconds"),
+        # The clock of these tests goes on by 5 seconds with every request.
+        pytest.param(_endless, {"max_seconds": 14.0}, StopCause.SECONDS, 3, id="seconds"),
     ],
 )
 def test_a_model_that_never_stops_calling_is_stopped_at_the_bound(
@@ -275,8 +272,8 @@ def test_a_model_that_never_stops_calling_is_stopped_at_the_bound(
 
 
 def test_a_request_waits_no_longer_than_what_is_left_of_the_conversation(host: McpHost) -> None:
-    _, model = converse(host, answering(), max_seconds=7.0)
-    assert 6.0 < model.timeouts[0] <= 7.0
+    _, model = converse(host, _endless, max_seconds=14.0)
+    assert model.timeouts == [14.0, 9.0, 4.0]
     _, model = converse(host, answering(), max_seconds=3_000.0)
     assert model.timeouts == [60.0]
 

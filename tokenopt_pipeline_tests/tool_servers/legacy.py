@@ -26,6 +26,9 @@ def result_of(name: str, arguments: dict[str, Any]) -> Any:
     if name == "garbage":
         # What a print in the wrong place does to a protocol.
         sys.stdout.write('starting up…\n{"jsonrpc": "2.0", "id": 999, "result": {}}\n\n[1, 2]\n{"a": \n')
+    if MANNER == "deaf":
+        os.close(0)
+        time.sleep(600)
     if name == "die":
         sys.exit("no more")
     if name == "endless":
@@ -46,6 +49,8 @@ def answer(method: str, params: dict[str, Any]) -> Any:
         info = {"name": "legacy", "version": "1"}
         return {"protocolVersion": "2024-11-05", "capabilities": capabilities, "serverInfo": info}
     if method == "tools/list":
+        if MANNER == "listless":
+            time.sleep(600)
         # One tool a page.
         page = int(params.get("cursor") or 0)
         following = {"nextCursor": str(page + 1)} if page + 1 < len(_TOOLS) or MANNER == "pages" else {}
