@@ -5,7 +5,6 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tokenopt_pipeline.adapters.postgres.connection import connect
 from tokenopt_pipeline.adapters.postgres.run_reading import PostgresRunReading
 from tokenopt_pipeline.domain.errors import NotFound, StoreUnavailable
 from tokenopt_pipeline.domain.run_views import MOST_TEXT_BYTES
@@ -88,6 +87,11 @@ def test_a_second_run_over_the_same_blocks_sees_its_own_outcomes_only(rig: Rig, 
     # It is planned, and no block of it has a story; the first run's is not told.
     assert reading.outcomes(f"{document}:1") == []
     assert PostgresRunReading(database_url, first.run_id).outcomes(f"{document}:1")[0].values is not None
+    rig.provider.script = answers.always(answers.refusing)
+    rig.finish(second)
+    assert [(o.uid, o.status) for o in reading.outcomes(f"{document}:1")] == [(f"{document}:1", "failed")]
+    answered = PostgresRunReading(database_url, first.run_id).outcomes(f"{document}:1")
+    assert [(o.uid, o.status) for o in answered] == [(f"{document}:{i}", "ai_complete") for i in (1, 0)]
 
 
 @pytest.mark.parametrize(
@@ -103,12 +107,11 @@ def test_a_run_that_is_not_there_is_not_found(database_url: str) -> None:
         PostgresRunReading(database_url, "r20990101-other")
 
 
-def test_a_reading_session_cannot_write(database_url: str) -> None:
-    with (
-        connect(database_url, read_only=True) as connection,
-        pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
-    ):
-        connection.execute("delete from tokenopt.collection")
+def test_a_reading_session_cannot_write(rig: Rig, database_url: str) -> None:
+    rig.ingest(*clauses(1))
+    reading = PostgresRunReading(database_url, rig.plan().run_id)
+    with reading._session() as session, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        session.execute("delete from tokenopt.collection")
 
 
 def test_a_database_that_goes_away_is_told_as_unavailable() -> None:
