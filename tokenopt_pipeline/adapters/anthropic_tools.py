@@ -12,7 +12,7 @@ from tokenopt_pipeline.adapters.anthropic_dialect import (
     grammar_load,
     to_dialect,
 )
-from tokenopt_pipeline.adapters.tool_reading import MARKED_TURN_ENDS, carried_back, distinct, tool_call
+from tokenopt_pipeline.adapters.tool_reading import carried_back, distinct, marked_ends, tool_call
 from tokenopt_pipeline.domain.requests import ModelRequest, Turn
 from tokenopt_pipeline.domain.tools import Tool, ToolCall
 
@@ -45,14 +45,14 @@ def declarations(
 
 
 def messages(request: ModelRequest) -> list[dict[str, Any]]:
-    """The conversation. With a cache mark on the prefix, the ends of the last turns are marked, too."""
+    """The conversation. With a cache mark on the prefix, some ends of turns are marked, too."""
     said: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "text", "text": request.user}]}]
     for turn in request.turns:
         answer = carried_back(turn.carry)
         said += [{"role": "assistant", "content": answer}, {"role": "user", "content": _told(turn, answer)}]
     if request.cache_ttl is not None and request.tools:
         ends = [message["content"][-1] for message in said if message["role"] == "user"]
-        for block in ends[-MARKED_TURN_ENDS:]:
+        for block in marked_ends(ends):
             block["cache_control"] = {"type": "ephemeral", "ttl": _TURN_TTL}
     return said
 

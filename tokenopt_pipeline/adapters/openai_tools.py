@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenopt_pipeline.adapters.openai_dialect import to_dialect
 from tokenopt_pipeline.adapters.schema_reading import NotExpressible
-from tokenopt_pipeline.adapters.tool_reading import MARKED_TURN_ENDS, carried_back, distinct, tool_call
+from tokenopt_pipeline.adapters.tool_reading import carried_back, distinct, marked_ends, tool_call
 from tokenopt_pipeline.domain.requests import ModelRequest
 from tokenopt_pipeline.domain.tools import Tool, ToolCall
 
@@ -25,7 +25,7 @@ def declarations(tools: Sequence[Tool]) -> list[dict[str, Any]]:
 
 
 def items(request: ModelRequest, *, mark: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The conversation from the user's part on; `mark` is put at the ends of the last turns, None: nowhere."""
+    """The conversation from the user's part on; `mark` is put at some ends of turns, None: nowhere."""
     user: dict[str, Any] = {"type": "input_text", "text": request.user}
     said: list[dict[str, Any]] = [{"role": "user", "content": [user]}]
     ends = [user]
@@ -42,7 +42,7 @@ def items(request: ModelRequest, *, mark: Mapping[str, Any] | None) -> list[dict
             said.append({"role": "user", "content": [end]})
         ends.append(end)
     if mark is not None and request.tools:
-        for part in ends[-MARKED_TURN_ENDS:]:
+        for part in marked_ends(ends):
             part["prompt_cache_breakpoint"] = dict(mark)
     return said
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from tokenopt_pipeline.domain.fingerprints import ordered_json
 from tokenopt_pipeline.domain.tools import ToolCall
 
-#: How many ends of earlier turns are marked as cacheable: reads look back from a mark over twenty blocks only, and one
-#: turn may have more, so the mark that the request before it wrote stays (prompt caching guides, 2026-08).
-MARKED_TURN_ENDS = 2
+_End = TypeVar("_End")
+
+
+def marked_ends(ends: Sequence[_End]) -> list[_End]:
+    """Which ends of a conversation's turns are marked as cacheable, of all of them, the first prompt's first.
+
+    The newest, which the next request reads; the one before it, because reads look back from a mark over twenty blocks
+    only, and one turn may have more; and the first, which is read when a turn was too short to be cached. With the mark of
+    the prefix they are the four that a request may have (prompt caching guides, 2026-08).
+    """
+    return [end for place, end in enumerate(ends) if place == 0 or place >= len(ends) - 2]
 
 
 def tool_call(call_id: object, name: object, arguments: object) -> ToolCall:

@@ -88,11 +88,11 @@ class Bridge:
     def begin(self, request: ModelRequest) -> Loop:
         """The loop of a prepared request."""
         texts = (request.system, request.user, canonical_tools(request.tools), ordered_json(request.output_schema))
-        counted = sum(self.tokenizer.count(text) for text in texts)
+        counted, model = sum(self.tokenizer.count(text) for text in texts), request.model
         return begin(
             self.tools,
             self.bounds,
-            input_tokens=request.model.guarded_tokens(counted) + request.model.request_overhead_tokens,
+            input_tokens=model.guarded_tokens(counted) + model.request_overhead_tokens + model.tools_overhead_tokens,
             max_tokens=request.max_tokens,
         )
 

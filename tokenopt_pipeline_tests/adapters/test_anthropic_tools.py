@@ -93,11 +93,11 @@ def _marks(exchange: Exchange) -> list[tuple[int, int]]:
     ]
 
 
-def test_the_ends_of_the_last_two_turns_carry_a_short_lived_mark_behind_the_prefixs_own() -> None:
+def test_the_first_and_the_last_two_ends_of_turns_carry_a_short_lived_mark_behind_the_prefixs_own() -> None:
     use = f'[{{"type":"tool_use","id":"t1","name":"{_NAME}","input":{{}}}}]'
     turn = Turn(carry=use, results=(ToolResult(call_id="t1", text="x"),))
     exchange = answering()
-    for turns, marked in [((), [(0, 0)]), ((turn,), [(0, 0), (2, 0)]), ((turn,) * 3, [(4, 0), (6, 0)])]:
+    for turns, marked in [((), [(0, 0)]), ((turn,), [(0, 0), (2, 0)]), ((turn,) * 3, [(0, 0), (4, 0), (6, 0)])]:
         exchange.complete(a_tools_request(turns=turns, cache_ttl="1h"))
         assert _marks(exchange) == marked
         assert exchange.body["system"][0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}

@@ -88,11 +88,15 @@ def _marked(exchange: Exchange) -> list[str]:
     return [part["text"] for part in parts if "prompt_cache_breakpoint" in part]
 
 
-def test_the_ends_of_the_last_two_turns_are_marked_and_no_text_changes_when_marks_move_on() -> None:
+def test_the_first_and_the_last_two_ends_are_marked_and_no_text_changes_when_marks_move_on() -> None:
     one, two = (a_turn(ToolResult(call_id=f"c{i}", text=f"r{i}")) for i in (1, 2))
     last = a_turn(note="Answer now.")
     exchange = answering("openai")
-    for turns, marked in [((), ["<blocks>"]), ((one,), ["<blocks>", "r1"]), ((one, two, last), ["r2", "Answer now."])]:
+    for turns, marked in [
+        ((), ["<blocks>"]),
+        ((one,), ["<blocks>", "r1"]),
+        ((one, two, last), ["<blocks>", "r2", "Answer now."]),
+    ]:
         exchange.complete(a_tools_request(turns=turns, cache_ttl="5m"))
         assert _marked(exchange) == ["Extract.", *marked]
         exchange.complete(a_tools_request(turns=turns))

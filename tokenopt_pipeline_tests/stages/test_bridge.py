@@ -323,6 +323,6 @@ def test_a_ceiling_counts_all_input_at_its_dearest_price(host: McpHost, ttl: str
 def test_a_loop_begins_guarded_by_everything_that_is_sent(host: McpHost) -> None:
     bridge = a_bridge(host, Model([answering()]))
     plain = bridge.begin(a_pack(model=a_model(request_overhead_tokens=0))).next_input_tokens
-    guarded = bridge.begin(a_pack(model=a_model(request_overhead_tokens=50, token_ratio_guard=2.0))).next_input_tokens
-    assert guarded == 2 * plain + 50
+    model = a_model(request_overhead_tokens=50, tools_overhead_tokens=7, token_ratio_guard=2.0)
+    assert bridge.begin(a_pack(model=model)).next_input_tokens == 2 * plain + 57
     assert bridge.begin(bridge.prepared(a_pack())).next_input_tokens > bridge.begin(a_pack()).next_input_tokens
