@@ -51,7 +51,7 @@ async def process_streams(
 
     process = await anyio.open_process(command, env=dict(environment), start_new_session=True)
     to_session, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-    from_session, to_server = _reversed(anyio.create_memory_object_stream[SessionMessage](0))
+    to_server, from_session = anyio.create_memory_object_stream[SessionMessage](0)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_read_lines, process, to_session, most_bytes, line)
@@ -110,11 +110,6 @@ class _BoundedStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-def _reversed(pair: Any) -> tuple[Any, Any]:
-    sender, receiver = pair
-    return receiver, sender
 
 
 async def _read_lines(process: Any, to_session: Any, most_bytes: int, line: Line) -> None:
