@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from tokenopt_pipeline.domain.policy import BridgePolicy
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.prompts import RESULTS
 from tokenopt_pipeline.domain.requests import ModelResponse, StopReason, Turn
 from tokenopt_pipeline.domain.tool_results import refused_result, result_of

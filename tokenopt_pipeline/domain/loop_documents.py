@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tokenopt_pipeline.domain.bridge import Loop
-from tokenopt_pipeline.domain.policy import BridgePolicy
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.requests import Turn
 from tokenopt_pipeline.domain.tools import Toolbox, ToolOutcome, ToolResult
 

@@ -20,9 +20,9 @@ from tokenopt_pipeline.domain.bridge import (
     next_request,
     with_tools,
 )
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import ContextWindowExceeded, RequestRejected, TokenOptError
 from tokenopt_pipeline.domain.fingerprints import ordered_json
-from tokenopt_pipeline.domain.policy import BridgePolicy
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.tools import Toolbox, ToolCall, canonical_tools
 from tokenopt_pipeline.domain.usage import TokenUsage

@@ -28,7 +28,7 @@ from tokenopt_pipeline.domain.bridge import (
     next_request,
     with_tools,
 )
-from tokenopt_pipeline.domain.policy import BridgePolicy
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.requests import ModelResponse, StopReason
 from tokenopt_pipeline.domain.tools import Tool, Toolbox, ToolCall, ToolOutcome, toolbox
 from tokenopt_pipeline.domain.usage import TokenUsage

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenopt_pipeline.domain.bridge import begin
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.loop_documents import loop_document, loop_of
-from tokenopt_pipeline.domain.policy import BridgePolicy
 from tokenopt_pipeline.domain.requests import Turn
 from tokenopt_pipeline.domain.tools import ToolOutcome, ToolResult, toolbox
 from tokenopt_pipeline_tests.domain.generated import JSON_VALUES, PLAIN_TEXT, examples

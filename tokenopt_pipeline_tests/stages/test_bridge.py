@@ -15,9 +15,9 @@ from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators, ToolSch
 from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.domain.bridge import StopCause
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import ContextWindowExceeded, RateLimited, RequestRejected
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer
-from tokenopt_pipeline.domain.policy import BridgePolicy
 from tokenopt_pipeline.domain.prompts import ordinal_key, output_schema, system_prompt, user_prompt
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
 from tokenopt_pipeline.domain.tool_servers import ToolServer

@@ -16,8 +16,8 @@ from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.openai import OpenAIProvider
 from tokenopt_pipeline.adapters.prices import ListPrices
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.outputs import Finding, decode_answer
-from tokenopt_pipeline.domain.policy import BridgePolicy
 from tokenopt_pipeline.domain.prompts import output_schema, system_prompt, user_prompt
 from tokenopt_pipeline.domain.requests import ModelRequest
 from tokenopt_pipeline.domain.routing import ModelRef
