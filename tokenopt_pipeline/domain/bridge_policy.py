@@ -21,8 +21,9 @@ class BridgePolicy:
     max_turns: int = _setting(6, "requests of one pack's conversation", 1, 50)
     max_tool_calls: int = _setting(24, "tool calls of one pack's conversation", 1, 1_000)
     max_tokens: int = _setting(200_000, "billed tokens of one pack's conversation, input and output", 1_000, 10_000_000)
-    max_usd: Decimal | None = _setting(
-        Decimal("0.5"), "dollars of one pack's conversation, where prices are known", 0, 1_000
+    max_usd: Decimal | None = field(
+        default=Decimal("0.5"),
+        metadata={"low": 0, "high": 1_000, "why": "dollars of one pack's conversation, where prices are known"},
     )
     max_seconds: float = _setting(300.0, "one pack's conversation", 1.0, 3_600.0)
     result_bytes: int = _setting(16_384, "one result; what is longer is cut with a mark", 256, 1_048_576)
