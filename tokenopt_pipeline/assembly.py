@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
@@ -16,6 +17,7 @@ from tokenopt_pipeline.adapters.embedders import open_embedder
 from tokenopt_pipeline.adapters.google import GoogleProvider
 from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
+from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.openai import OpenAIProvider
 from tokenopt_pipeline.adapters.patterns import find
@@ -28,21 +30,27 @@ from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
 from tokenopt_pipeline.adapters.postgres.packs import PostgresPacks
 from tokenopt_pipeline.adapters.postgres.passages import PostgresPassages
 from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
+from tokenopt_pipeline.adapters.postgres.run_reading import PostgresRunReading
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.server import database_url
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind
-from tokenopt_pipeline.ports import Embedder, Provider
-from tokenopt_pipeline.settings import Settings
+from tokenopt_pipeline.mcp_server import run_server
+from tokenopt_pipeline.ports import Embedder, Provider, RuleSearch
+from tokenopt_pipeline.settings import Settings, variables
 from tokenopt_pipeline.stages.index import Indexing
 from tokenopt_pipeline.stages.line import Line
 from tokenopt_pipeline.stages.retrieve import Retrieval
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel import Server
 
 # The sandbox takes any key; this one says what it is wherever it is seen.
 _SANDBOX_KEY = "sandbox"
@@ -146,6 +154,25 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
         clock=SystemClock(),
         stop=stop,
     )
+
+
+def open_tool_host(bridge: BridgePolicy, *, builtin: Server[Any] | None = None) -> McpHost:
+    """The tool servers of a policy, not connected to yet; the caller closes them. `builtin`: see `open_run_server`.
+
+    Raises InvalidInput when a named token is not set.
+    """
+    named = {name for server in bridge.servers for name in (*server.env, server.token_env) if name is not None}
+    return McpHost(
+        bridge.servers,
+        environment=variables({"PATH", *named}),
+        start_timeout_s=bridge.start_timeout_s,
+        builtin=builtin,
+    )
+
+
+def open_run_server(url: str, run_id: str, *, rules: RuleSearch | None = None) -> Server[Any]:
+    """The server of a run's own tools, over read-only sessions. Raises NotFound, StoreUnavailable."""
+    return run_server(PostgresRunReading(url, run_id), rules)
 
 
 def collections_on(connection: Connection) -> PostgresCollections:

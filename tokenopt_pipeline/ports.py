@@ -19,8 +19,10 @@ from tokenopt_pipeline.domain.ranking import Lists
 from tokenopt_pipeline.domain.references import Chunk, Recipe
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
+from tokenopt_pipeline.domain.run_views import BlockOutcome, RuleFindings, RunBlock
 from tokenopt_pipeline.domain.runs import NewRun, Run, Shard
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
+from tokenopt_pipeline.domain.tools import Tool, Toolbox, ToolCall, ToolOutcome
 from tokenopt_pipeline.domain.usage import TokenUsage
 
 
@@ -40,6 +42,40 @@ class Provider(Protocol):
 
         Raises TransientError, RequestRejected, ContextWindowExceeded or FatalForRun, and nothing else.
         """
+        ...
+
+
+class ToolHost(Protocol):
+    """The tool servers of a policy, for as long as a run works with them."""
+
+    def tools(self) -> Toolbox:
+        """The allowed tools of all servers, which are connected to now if they are not yet.
+
+        Raises ToolServerUnavailable, or InvalidInput when a server lacks an allowed tool or declares one unusably.
+        """
+        ...
+
+    def call(self, calls: Sequence[ToolCall], *, timeout_s: float) -> Mapping[str, ToolOutcome]:
+        """Call id -> outcome of every call, made side by side; whatever goes wrong is an outcome that is an error.
+
+        Safe to call from several threads. Returns soon after `timeout_s` at the latest.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends every connection and process. Again, it does nothing."""
+        ...
+
+
+class ToolSchemas(Protocol):
+    """Validation of what tools are given and give back."""
+
+    def arguments_violation(self, tool: Tool, arguments: Mapping[str, object]) -> str | None:
+        """What is wrong with the arguments, in one line; None when nothing is."""
+        ...
+
+    def result_violation(self, tool: Tool, structured: object) -> str | None:
+        """The same for a structured result of a tool that declares an output schema."""
         ...
 
 
@@ -318,4 +354,32 @@ class ChunkSearch(Protocol):
 
     def chunks(self, index: ServedIndex, chunk_nos: Sequence[int]) -> list[IndexedChunk]:
         """The chunks of these numbers, ascending."""
+        ...
+
+
+class RunReading(Protocol):
+    """One run as tools may see it. Nothing is changed, and nothing of another run is readable. Safe for several threads."""
+
+    @property
+    def run(self) -> Run:
+        """The run as it was planned."""
+        ...
+
+    def blocks(self, *, start: int, count: int) -> list[RunBlock]:
+        """The run's blocks from that ordinal on, in document order; long texts are cut."""
+        ...
+
+    def outcomes(self, uid: str) -> list[BlockOutcome]:
+        """The block's outcome first, then those of the answered blocks before it in its document, the nearest first.
+
+        Empty when the block is not in the run.
+        """
+        ...
+
+
+class RuleSearch(Protocol):
+    """Search of the references that a run's schema names."""
+
+    def search(self, run: Run, query: str, *, limit: int) -> RuleFindings:
+        """At most `limit` rules, the best first."""
         ...

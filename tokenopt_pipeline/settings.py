@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class Settings:
     #: Where `custom/…` embedders are asked, and with which key; None: nowhere, no key.
     embeddings_base_url: str | None = None
     embeddings_api_key: str | None = field(default=None, repr=False)
+    #: What clients of our own tool server have to show; None: one is made up for each server.
+    mcp_token: str | None = None
 
     @property
     def has_credentials(self) -> bool:
@@ -55,6 +57,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=Path(home).expanduser().resolve(),
         database_url=env.get("TOKENOPT_DATABASE_URL") or None,
+        mcp_token=env.get("TOKENOPT_MCP_TOKEN") or None,
         vendors={
             name: VendorSettings(
                 has_credentials=any(env.get(variable) for variable in keys),
@@ -66,6 +69,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         embeddings_base_url=env.get("TOKENOPT_EMBEDDINGS_BASE_URL") or None,
         embeddings_api_key=env.get("TOKENOPT_EMBEDDINGS_API_KEY") or None,
     )
+
+
+def variables(names: Iterable[str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables that a policy names, those of them that are set and not empty."""
+    env = os.environ if environment is None else environment
+    return {name: env[name] for name in names if env.get(name)}
 
 
 def _default_home() -> str:

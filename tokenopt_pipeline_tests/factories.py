@@ -13,9 +13,11 @@ from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits
 from tokenopt_pipeline.domain.policy import Policy, resolve
 from tokenopt_pipeline.domain.prefilter import BlockFacts
 from tokenopt_pipeline.domain.prompts import PromptBlock
-from tokenopt_pipeline.domain.requests import ModelRequest
+from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.schemas import ExtractionSchema, parse_schema
+from tokenopt_pipeline.domain.tools import Tool, ToolCall
+from tokenopt_pipeline.domain.usage import TokenUsage
 
 
 def a_schema_document(**members: Any) -> dict[str, Any]:
@@ -108,3 +110,42 @@ def a_request(**changes: Any) -> ModelRequest:
 def an_answer(entries: Iterable[object]) -> str:
     """The answer a model gives with these entries."""
     return json.dumps({"results": list(entries)})
+
+
+def a_tool(**changes: Any) -> Tool:
+    """A tool that finds rules by words."""
+    tool = Tool(
+        server="style",
+        name="search_rules",
+        description="Finds rules.",
+        input_schema={
+            "type": "object",
+            "properties": {"query": {"type": "string"}, "limit": {"type": "integer"}},
+            "required": ["query"],
+        },
+    )
+    return replace(tool, **changes)
+
+
+def a_call(call_id: str = "c1", **changes: Any) -> ToolCall:
+    """A call of `a_tool`."""
+    call = ToolCall(call_id=call_id, name="style__search_rules", arguments={"query": "commas"})
+    return replace(call, **changes)
+
+
+def a_response(**changes: Any) -> ModelResponse:
+    """A whole answer without a block."""
+    response = ModelResponse(
+        text='{"results": []}',
+        stop=StopReason.COMPLETE,
+        usage=TokenUsage(input_uncached=100, output=10),
+        request_id=None,
+        simulated=True,
+    )
+    return replace(response, **changes)
+
+
+def a_tools_response(*calls: ToolCall, **changes: Any) -> ModelResponse:
+    """An answer that waits for the results of these calls, one of `a_call` when there is none."""
+    asked = {"text": "", "stop": StopReason.TOOLS, "tool_calls": calls or (a_call(),), "carry": '["carried"]'}
+    return a_response(**{**asked, **changes})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -138,3 +140,22 @@ def test_the_same_collection_gets_the_same_overlays_from_every_vendor(
     first, *others = [overlays(model) for model in MODELS]
     assert any(status == "ai_complete" for _, status, _, _ in first)
     assert all(other == first for other in others)
+
+
+def test_tool_servers_get_the_variables_they_name_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NAMED", "OTHER", "WEB_TOKEN"):
+        monkeypatch.setenv(name, f"{name}-value")
+    command = {"command": "npx", "env": ["NAMED", "NOT_SET"], "tools": ["a"]}
+    web = {"url": "http://127.0.0.1:9/mcp", "token_env": "WEB_TOKEN", "tools": ["a"]}
+    bridge = resolve([("test", {"bridge": {"servers": {"far": command, "web": web}}})]).policy.bridge
+    host = assembly.open_tool_host(bridge)
+    assert set(host._peers["far"]._environment) == {"PATH", "NAMED"}
+    assert (host._peers["web"]._token, set(host._peers["web"]._environment)) == ("WEB_TOKEN-value", {"PATH"})
+    monkeypatch.delenv("WEB_TOKEN")
+    with pytest.raises(InvalidInput, match="WEB_TOKEN is not set"):
+        assembly.open_tool_host(bridge)
+
+
+def test_the_sdk_of_tool_servers_is_not_loaded_with_the_rest() -> None:
+    code = "import sys, tokenopt_pipeline.assembly; sys.exit('mcp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

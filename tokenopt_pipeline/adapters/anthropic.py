@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tokenopt_pipeline.adapters.answer_reading import tokens_in, without_fence
 from tokenopt_pipeline.adapters.anthropic_dialect import NotExpressible, to_dialect
 from tokenopt_pipeline.adapters.anthropic_errors import STATUS_OF_TYPE, error_in, mapped_errors, one_line, refusal
+from tokenopt_pipeline.adapters.anthropic_tools import calls_in, declarations, messages
 from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
+from tokenopt_pipeline.adapters.tool_reading import carried
 from tokenopt_pipeline.domain.errors import AuthenticationFailed, ProviderUnavailable
 from tokenopt_pipeline.domain.fingerprints import canonical_schema, ordered_json
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
@@ -52,7 +55,7 @@ class AnthropicProvider:
         """One call, without any retry. Safe to call from several threads."""
         with mapped_errors(self._secrets):
             raw = self._connected().messages.with_raw_response.create(**_body(request), timeout=timeout_s)
-            return _read(raw)
+            return _read(raw, has_tools=bool(request.tools))
 
     def _connected(self) -> anthropic.Anthropic:
         with self._lock:
@@ -95,20 +98,28 @@ def _body(request: ModelRequest) -> dict[str, Any]:
         "model": request.model.ref.model,
         "max_tokens": request.max_tokens,
         "system": [system],
-        "messages": [{"role": "user", "content": [{"type": "text", "text": request.user}]}],
+        "messages": messages(request),
     }
     if request.model.thinking is not None:
         body["thinking"] = json.loads(request.model.thinking)
     # The same schema gives the same bytes, wherever the order of its keywords comes from: caches depend on it.
     schema = ordered_json(canonical_schema(request.output_schema))
     if request.model.output_method == "tool":
-        body["tools"] = [{"name": TOOL, "description": "Record the results.", "input_schema": json.loads(schema)}]
+        record = {"name": TOOL, "description": "Record the results.", "input_schema": json.loads(schema)}
+        body["tools"] = [*declarations(request.tools, output_format=None, strict=False), record]
         body["tool_choice"] = {"type": "tool", "name": TOOL, "disable_parallel_tool_use": True}
+        if request.tools and not request.answer_now:
+            # Any tool: one of ours, or the one that ends it.
+            body["tool_choice"] = {"type": "any"}
         return body
     translated = _dialect(schema)
     # A schema that structured outputs cannot express is asked for in words; the answer is validated all the same.
     if translated is not None:
         body["output_config"] = {"format": {"type": "json_schema", "schema": translated}}
+    if request.tools:
+        # Also for the last answer: a conversation in which tools were called is refused without them.
+        body["tools"] = declarations(request.tools, output_format=translated)
+        body["tool_choice"] = {"type": "none" if request.answer_now else "auto"}
     return body
 
 
@@ -120,12 +131,15 @@ def _dialect(schema: str) -> dict[str, Any] | None:
         return None
 
 
-def _read(raw: anthropic.APIResponse[anthropic.types.Message]) -> ModelResponse:
+def _read(raw: anthropic.APIResponse[anthropic.types.Message], *, has_tools: bool) -> ModelResponse:
     try:
-        message = raw.json()
+        message: Any = raw.json()
         error = error_in(message)
         if error is None:
-            return _response(message, simulated=SANDBOX_HEADER in raw.headers, request_id=raw.headers.get("request-id"))
+            response = _response(
+                message, simulated=SANDBOX_HEADER in raw.headers, request_id=raw.headers.get("request-id")
+            )
+            return _with_calls(response, message["content"]) if has_tools else response
     except ValueError as problem:
         # A 200 that holds no message comes from something between us and the provider.
         raise ProviderUnavailable(f"anthropic: the response cannot be read: {one_line(problem)}") from problem
@@ -154,6 +168,13 @@ def _response(message: Any, *, simulated: bool, request_id: str | None) -> Model
         simulated=simulated,
         refusal=_refusal_words(message.get("stop_details")) if refused else None,
     )
+
+
+def _with_calls(response: ModelResponse, content: list[dict[str, Any]]) -> ModelResponse:
+    """The response to a request with tools. Raises ValueError. Of a cut answer the last call may be half a call."""
+    response = replace(response, carry=carried(content))
+    calls = calls_in(content, but=TOOL) if response.stop is StopReason.COMPLETE else ()
+    return replace(response, stop=StopReason.TOOLS, tool_calls=calls) if calls else response
 
 
 def _usage(usage: object) -> TokenUsage:

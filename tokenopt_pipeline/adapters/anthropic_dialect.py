@@ -76,7 +76,7 @@ def _document(schema: Mapping[str, object]) -> dict[str, Any]:
         translated.setdefault(group, {})[name] = _fragment(fragment, refers[ref])
         waiting += refers[ref]
     _refuse_recursion(refers)
-    optional, unions = _count(translated)
+    optional, unions = grammar_load(translated)
     if optional > MOST_OPTIONAL_PROPERTIES:
         raise NotExpressible(f"{optional} optional properties, the limit is {MOST_OPTIONAL_PROPERTIES}")
     if unions > MOST_UNIONS:
@@ -303,8 +303,8 @@ def _refuse_recursion(refers: Mapping[str, Iterable[str]]) -> None:
     visit("#", ())
 
 
-def _count(schema: Mapping[str, Any]) -> tuple[int, int]:
-    """(optional properties, unions) of a translated schema, at any depth."""
+def grammar_load(schema: Mapping[str, Any]) -> tuple[int, int]:
+    """(optional properties, unions) of a translated schema, at any depth. The limits are for all of a request's schemas."""
     properties = schema.get("properties", {})
     optional = len(set(properties) - set(schema.get("required", ())))
     unions = int("anyOf" in schema or isinstance(schema.get("type"), list))
@@ -313,6 +313,6 @@ def _count(schema: Mapping[str, Any]) -> tuple[int, int]:
     for group in _DEFINITIONS:
         within += schema.get(group, {}).values()
     for child in within:
-        child_optional, child_unions = _count(child)
+        child_optional, child_unions = grammar_load(child)
         optional, unions = optional + child_optional, unions + child_unions
     return optional, unions

@@ -19,6 +19,8 @@ from tokenopt_pipeline.adapters.http_refusals import body_of, error_in, one_line
 from tokenopt_pipeline.adapters.openai import strict_schema
 from tokenopt_pipeline.adapters.openai_dialect import StrictSchema, without_added_nulls
 from tokenopt_pipeline.adapters.openai_errors import mapped_errors, refusal, status_behind
+from tokenopt_pipeline.adapters.openai_tools import chat_answer, chat_declarations, chat_messages
+from tokenopt_pipeline.adapters.tool_reading import carried
 from tokenopt_pipeline.domain.errors import ContextWindowExceeded, ProviderUnavailable
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
 from tokenopt_pipeline.domain.usage import TokenUsage
@@ -87,7 +89,8 @@ class CustomProvider:
             client = self._connected()
             while True:
                 rung, limit_name = self._rung, self._limit_name
-                asked = self._format(rung, strict)
+                # Few servers bind an answer and take tools at once: the last answer is asked for without tools.
+                asked = {} if _declares_tools(request) else self._format(rung, strict)
                 body = {**_body(request), limit_name: request.max_tokens, **asked}
                 try:
                     raw = self._send(client, body, _extra(request), timeout_s)
@@ -174,14 +177,16 @@ def _status_error() -> type[openai.APIStatusError]:
     return openai.APIStatusError
 
 
+def _declares_tools(request: ModelRequest) -> bool:
+    return bool(request.tools) and not request.answer_now
+
+
 def _body(request: ModelRequest) -> dict[str, Any]:
     # Nothing but what every such server knows: unknown fields are refused by some.
     return {
         "model": request.model.ref.model,
-        "messages": [
-            {"role": "system", "content": request.system},
-            {"role": "user", "content": request.user},
-        ],
+        "messages": [{"role": "system", "content": request.system}, *chat_messages(request)],
+        **({"tools": chat_declarations(request.tools)} if _declares_tools(request) else {}),
     }
 
 
@@ -200,13 +205,17 @@ def _read(
             text, stop, words = _answer(message)
             if strict is not None and strict.adds_null:
                 text = without_added_nulls(text, request.output_schema)
+            passed, calls = chat_answer(message["choices"][0]["message"]) if request.tools else (None, ())
+            waits = bool(calls) and stop is StopReason.COMPLETE
             return ModelResponse(
                 text="" if stop is StopReason.REFUSED else text,
-                stop=stop,
+                stop=StopReason.TOOLS if waits else stop,
                 usage=_usage(message),
                 request_id=headers.get("x-request-id"),
                 simulated=SANDBOX_HEADER in headers,
                 refusal=words,
+                tool_calls=calls if waits else (),
+                carry=None if passed is None else carried(passed),
             )
     except ValueError as problem:
         raise ProviderUnavailable(f"{_VENDOR}: the response cannot be read: {one_line(problem)}") from problem

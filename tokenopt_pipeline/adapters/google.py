@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tokenopt_pipeline.adapters.answer_reading import mapping_in, object_in, tokens_in, without_fence
 from tokenopt_pipeline.adapters.google_dialect import to_dialect
 from tokenopt_pipeline.adapters.google_errors import mapped_errors, refusal, status_behind
+from tokenopt_pipeline.adapters.google_tools import calls_in, contents, declarations, takes_both
 from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key
 from tokenopt_pipeline.adapters.http_refusals import error_in, one_line
 from tokenopt_pipeline.adapters.schema_reading import NotExpressible
+from tokenopt_pipeline.adapters.tool_reading import carried
 from tokenopt_pipeline.domain.errors import ProviderUnavailable
 from tokenopt_pipeline.domain.fingerprints import canonical_schema, ordered_json
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
@@ -66,7 +68,8 @@ class GoogleProvider:
             )
             raw = answered.sdk_http_response
             headers = (raw and raw.headers) or {}
-            return _read((raw and raw.body) or "", {name.lower(): value for name, value in headers.items()})
+            lowered = {name.lower(): value for name, value in headers.items()}
+            return _read((raw and raw.body) or "", lowered, has_tools=bool(request.tools))
 
     def _connected(self) -> genai.Client:
         with self._lock:
@@ -111,17 +114,28 @@ def _config(request: ModelRequest, timeout_s: float) -> types.GenerateContentCon
     from google.genai import types
 
     thinking = request.model.thinking
+    both = takes_both(request.model.ref.model)
+    offers_tools = bool(request.tools) and (both or not request.answer_now)
+    none = types.FunctionCallingConfig(mode=types.FunctionCallingConfigMode.NONE)
+    # An older model answers in words while it has tools, and bound to the schema when it has them no more.
+    is_bound = both or not offers_tools
     # Caching is the provider's own affair here: shared prefixes are found without a mark, so `cache_ttl` has no say.
     return types.GenerateContentConfig(
         system_instruction=request.system,
         max_output_tokens=request.max_tokens,
-        response_mime_type="application/json",
-        response_json_schema=_dialect(ordered_json(canonical_schema(request.output_schema))),
+        response_mime_type="application/json" if is_bound else None,
+        response_json_schema=_dialect(ordered_json(canonical_schema(request.output_schema))) if is_bound else None,
+        tools=[declarations(request.tools)] if offers_tools else None,
+        tool_config=types.ToolConfig(function_calling_config=none) if offers_tools and request.answer_now else None,
         thinking_config=None if thinking is None else types.ThinkingConfig.model_validate_json(thinking),
         # Both would make further calls, billed and unseen.
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         automatic_continuation=False,
-        http_options=types.HttpOptions(timeout=max(round(timeout_s * 1000), 1)),
+        http_options=types.HttpOptions(
+            timeout=max(round(timeout_s * 1000), 1),
+            # Past the SDK's own types, which re-encode signatures and refuse members that they do not know.
+            extra_body={"contents": contents(request)} if request.turns else None,
+        ),
         should_return_http_response=True,
     )
 
@@ -134,19 +148,23 @@ def _dialect(schema: str) -> dict[str, Any] | None:
         return None
 
 
-def _read(content: str, headers: Mapping[str, str]) -> ModelResponse:
+def _read(content: str, headers: Mapping[str, str], *, has_tools: bool) -> ModelResponse:
     try:
         message = object_in(content)
         error = error_in(message)
         if error is None:
             text, stop, words = _answer(message)
+            said = _content(message) if has_tools else {}
+            calls = calls_in(_parts(said)) if stop is StopReason.COMPLETE else ()
             return ModelResponse(
                 text="" if stop is StopReason.REFUSED else text,
-                stop=stop,
+                stop=StopReason.TOOLS if calls else stop,
                 usage=_usage(message),
                 request_id=str(message["responseId"]) if message.get("responseId") else None,
                 simulated=SANDBOX_HEADER in headers,
                 refusal=words,
+                tool_calls=calls,
+                carry=carried({"role": "model", **said}) if _parts(said) else None,
             )
     except ValueError as problem:
         # A 200 that holds no answer comes from something between us and the provider.
@@ -168,11 +186,22 @@ def _answer(message: Mapping[str, Any]) -> tuple[str, StopReason, str | None]:
     if isinstance(reason, int) and 0 <= reason < len(_REASONS):
         reason = _REASONS[reason]
     stop = _STOPS.get(str(reason), StopReason.COMPLETE)
-    parts = mapping_in(first, "content").get("parts")
-    found = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    found = _parts(_content(message))
     text = "".join(str(part["text"]) for part in found if "text" in part and not part.get("thought"))
     refused = stop is StopReason.REFUSED
     return without_fence(text), stop, _one_line_of(first.get("finishMessage") or reason) if refused else None
+
+
+def _content(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the model said; empty when there is no candidate."""
+    candidates = message.get("candidates")
+    found = candidates[0] if isinstance(candidates, list) and candidates else None
+    return mapping_in(found, "content") if isinstance(found, dict) else {}
+
+
+def _parts(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    parts = content.get("parts")
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
 def _one_line_of(words: object) -> str:

@@ -14,7 +14,9 @@ from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX
 from tokenopt_pipeline.adapters.http_refusals import error_in, one_line
 from tokenopt_pipeline.adapters.openai_dialect import StrictSchema, to_dialect, without_added_nulls
 from tokenopt_pipeline.adapters.openai_errors import mapped_errors, refusal, status_behind
+from tokenopt_pipeline.adapters.openai_tools import calls_in_items, declarations, items
 from tokenopt_pipeline.adapters.schema_reading import NotExpressible
+from tokenopt_pipeline.adapters.tool_reading import carried
 from tokenopt_pipeline.domain.errors import ProviderUnavailable
 from tokenopt_pipeline.domain.fingerprints import canonical_schema, ordered_json
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
@@ -28,7 +30,8 @@ _VENDOR = "openai"
 _VENDOR_URL = "https://api.openai.com/v1"
 _FORMAT_NAME = "results"
 # The shortest lifetime on offer that is not shorter than the one that was planned with.
-_LIFETIMES = {"5m": "30m", "1h": "12h"}
+_SHORTEST = "30m"
+_LIFETIMES = {"5m": _SHORTEST, "1h": "12h"}
 # Explicit breakpoints exist from gpt-5.6 on (prompt caching guide, autumn 2026); earlier models refuse the fields.
 _NUMBERED = re.compile(r"gpt-(\d+)(?:\.(\d+))?(?![\d.])")
 _FIRST_WITH_BREAKPOINTS = (5, 6)
@@ -98,21 +101,28 @@ def _body(request: ModelRequest, strict: StrictSchema | None) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": request.model.ref.model,
         "max_output_tokens": request.max_tokens,
-        "input": [
-            {"role": "developer", "content": [shared]},
-            {"role": "user", "content": [{"type": "input_text", "text": request.user}]},
-        ],
         # Answers are not kept at the provider.
         "store": False,
     }
+    mark: dict[str, str] | None = None
     if _takes_breakpoints(request.model.ref.model):
         # Without a mark this mode writes nothing, so nothing is charged; the default one writes on every request.
         body["prompt_cache_options"] = {"mode": "explicit"}
         if request.cache_ttl is not None:
             shared["prompt_cache_breakpoint"] = {"mode": "explicit"}
-            body["prompt_cache_options"]["ttl"] = _LIFETIMES.get(request.cache_ttl, request.cache_ttl)
+            lifetime = _LIFETIMES.get(request.cache_ttl, request.cache_ttl)
+            body["prompt_cache_options"]["ttl"] = lifetime
+            # A conversation is over in minutes, however long its prefix is to live.
+            mark = {"mode": "explicit"} if lifetime == _SHORTEST else {"mode": "explicit", "ttl": _SHORTEST}
+    body["input"] = [{"role": "developer", "content": [shared]}, *items(request, mark=mark)]
     if request.model.thinking is not None:
         body["reasoning"] = json.loads(request.model.thinking)
+    if request.tools:
+        body["tools"] = declarations(request.tools)
+        body["tool_choice"] = "none" if request.answer_now else "auto"
+        if request.model.thinking is not None:
+            # What is not kept at the provider is passed back, sealed. Models that do not reason refuse to be asked for it.
+            body["include"] = ["reasoning.encrypted_content"]
     if strict is not None:
         body["text"] = {
             "format": {"type": "json_schema", "name": _FORMAT_NAME, "schema": strict.schema, "strict": True}
@@ -135,13 +145,17 @@ def _read(
             text, stop, words = _answer(message)
             if strict is not None and strict.adds_null:
                 text = without_added_nulls(text, request.output_schema)
+            # Of a cut answer, the last call may be half a call.
+            calls = calls_in_items(message["output"]) if request.tools and stop is StopReason.COMPLETE else ()
             return ModelResponse(
                 text="" if stop is StopReason.REFUSED else text,
-                stop=stop,
+                stop=StopReason.TOOLS if calls else stop,
                 usage=_usage(message),
                 request_id=headers.get("x-request-id"),
                 simulated=SANDBOX_HEADER in headers,
                 refusal=words,
+                tool_calls=calls,
+                carry=carried(message["output"]) if request.tools else None,
             )
     except ValueError as problem:
         # A 200 that holds no answer comes from something between us and the provider.

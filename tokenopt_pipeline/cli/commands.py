@@ -328,9 +328,9 @@ def demo(as_json: bool) -> int:
 
 def _add_operating_commands() -> None:
     # In files of their own: they operate the product, prepare its references or learn from it; these here use it.
-    from tokenopt_pipeline.cli import indexing, operating, routing
+    from tokenopt_pipeline.cli import indexing, mcp_serving, operating, routing
 
-    for command in (*operating.COMMANDS, *indexing.COMMANDS, *routing.COMMANDS):
+    for command in (*operating.COMMANDS, *indexing.COMMANDS, *routing.COMMANDS, mcp_serving.mcp):
         tokenopt.add_command(command)
 
 

@@ -6,7 +6,8 @@ TokenOptError
 │  ├─ ProviderUnavailable      .retry_after_s
 │  ├─ ShardBusy                another process works on the same shard
 │  ├─ ReferenceBusy            another process indexes the same reference
-│  └─ StoreUnavailable
+│  ├─ StoreUnavailable
+│  └─ ToolServerUnavailable
 └─ TerminalError               the same request will never succeed
    ├─ InvalidInput             a file, schema, policy or argument is wrong; nothing was spent
    │  ├─ DocumentUnreadable    .name .reason
@@ -66,6 +67,10 @@ class ReferenceBusy(TransientError):
 
 class StoreUnavailable(TransientError):
     """The database cannot be reached."""
+
+
+class ToolServerUnavailable(TransientError):
+    """A declared tool server does not start, cannot be reached or does not list its tools."""
 
 
 class TerminalError(TokenOptError):

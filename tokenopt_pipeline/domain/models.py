@@ -23,6 +23,8 @@ class ModelSpec:
     token_ratio_guard: float
     #: Tokens the provider adds to every request that has an output schema.
     request_overhead_tokens: int
+    #: Tokens the provider adds to a request with tools beside their declarations, rarely exceeded.
+    tools_overhead_tokens: int = 0
     #: `json_schema` (structured outputs) or `tool` (a forced tool).
     output_method: str
     #: Value of the request's `thinking` parameter that makes the model think least, as canonical JSON; None: leave it out.

@@ -8,11 +8,13 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.fingerprints import digest
 from tokenopt_pipeline.domain.places import Places
 from tokenopt_pipeline.domain.routing import RoutingPolicy
 from tokenopt_pipeline.domain.routing_section import ROUTING_KEYS, parse_routing
+from tokenopt_pipeline.domain.tool_servers import parse_servers, servers_document
 
 #: Embeds on this machine where the model is installed, and not at all elsewhere.
 AUTO_EMBEDDER = "auto"
@@ -129,6 +131,7 @@ class Policy:
     calls: CallPolicy = field(default_factory=CallPolicy)
     run: RunPolicy = field(default_factory=RunPolicy)
     retrieval: RetrievalPolicy = field(default_factory=RetrievalPolicy)
+    bridge: BridgePolicy = field(default_factory=BridgePolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
 
 
@@ -155,14 +158,18 @@ _SECTIONS: Mapping[str, type] = {
     "calls": CallPolicy,
     "run": RunPolicy,
     "retrieval": RetrievalPolicy,
+    "bridge": BridgePolicy,
 }
+_DOLLARS = frozenset({"budget_usd", "max_usd"})
 
 
 def snapshot(policy: Policy) -> dict[str, Any]:
     """The policy as JSON values, complete: `resolve([("snapshot", snapshot(p))]).policy == p`."""
     document = asdict(policy)
-    budget = policy.run.budget_usd
-    document["run"]["budget_usd"] = None if budget is None else str(budget)
+    for members in document.values():
+        for key in _DOLLARS & set(members):
+            members[key] = None if members[key] is None else str(members[key])
+    document["bridge"]["servers"] = servers_document(policy.bridge.servers)
     return document
 
 
@@ -218,8 +225,10 @@ def _checked(places: Places, section: str, key: str, value: object) -> object:
     spec = next(f for f in fields(_SECTIONS[section]) if f.name == key)
     low, high = spec.metadata["low"], spec.metadata["high"]
     where = f"{places.of(f'{section}.{key}')} = {value!r}"
-    if key == "budget_usd":
-        return _budget(where, value, high)
+    if key in _DOLLARS:
+        return _dollars(where, value, high)
+    if key == "servers":
+        return parse_servers(value, places.of(f"{section}.{key}"))
     default = spec.default if spec.default is not MISSING else None
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -239,17 +248,17 @@ def _checked(places: Places, section: str, key: str, value: object) -> object:
     return float(number) if isinstance(default, float) else number
 
 
-def _budget(where: str, value: object, high: float) -> Decimal | None:
+def _dollars(where: str, value: object, high: float) -> Decimal | None:
     if value is None:
         return None
     try:
-        budget = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
+        dollars = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
     except InvalidOperation:
-        budget = Decimal("NaN")
-    if not budget.is_finite() or not 0 < budget <= Decimal(high):
+        dollars = Decimal("NaN")
+    if not dollars.is_finite() or not 0 < dollars <= Decimal(high):
         raise PolicyInvalid(f"{where}, allowed null or dollars above 0 up to {high}")
     # One spelling for one amount: 1, 1.0 and 1.00 must hash alike.
-    return budget.normalize()
+    return dollars.normalize()
 
 
 def _check_together(policy: Policy, places: Places) -> None:
@@ -278,6 +287,10 @@ def _check_together(policy: Policy, places: Places) -> None:
         raise PolicyInvalid(
             f"{place(*keys)}: {keys[1]} + {keys[2]} = {kept_free}, allowed below {keys[0]} = {packing.context_window_tokens}"
         )
+    if policy.bridge.enabled and not policy.bridge.servers:
+        raise PolicyInvalid(
+            f"{place('bridge.enabled')}: bridge.enabled = True, allowed with a server in bridge.servers"
+        )
 
 
 def defaults_document() -> str:
@@ -289,6 +302,7 @@ def defaults_document() -> str:
             bounds = "" if f.metadata["low"] is None else f" ({f.metadata['low']} to {f.metadata['high']})"
             default = f.default
             shown = "null" if default is None else str(default).lower() if isinstance(default, bool) else default
+            shown = "{}" if default == () else shown
             lines.append(f"  {f.name}: {shown}  # {f.metadata['why']}{bounds}")
     routing = RoutingPolicy()
     lines += ["routing:", f"  default_tier: {routing.default_tier}  # where blocks go that no rule matches"]

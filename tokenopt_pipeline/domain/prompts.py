@@ -71,9 +71,13 @@ def block_lines(key: str, blocks: Iterable[PromptBlock]) -> list[str]:
 
 def as_sent(text: str) -> str:
     """A text as a request carries it, without the quotes around it; tokens are counted of this form."""
-    escaped = json.dumps(text, ensure_ascii=False)[1:-1].translate(_LINE_BREAKS)
+    return as_line(json.dumps(text, ensure_ascii=False)[1:-1])
+
+
+def as_line(said: str) -> str:
+    """JSON as a request carries it: nothing in it ends the line."""
     # A lone surrogate cannot be sent as UTF-8.
-    return escaped.encode("utf-8", "replace").decode()
+    return said.translate(_LINE_BREAKS).encode("utf-8", "replace").decode()
 
 
 def output_schema(schema: ExtractionSchema) -> Mapping[str, object]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from tokenopt_pipeline.domain.fingerprints import digest, ordered_json
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.tools import Tool, ToolCall, ToolResult, canonical_tools
 from tokenopt_pipeline.domain.usage import TokenUsage
 
 
@@ -17,6 +18,19 @@ class StopReason(StrEnum):
     COMPLETE = "complete"
     TRUNCATED = "truncated"
     REFUSED = "refused"
+    TOOLS = "tools"  # it waits for the results of the tools it called
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One answer of the model on the way to the last one, and what it was told next."""
+
+    #: The answer as the provider wants it back, unchanged: signed parts of it are refused otherwise. Opaque JSON.
+    carry: str
+    #: One per call of that answer, in the order of the calls.
+    results: tuple[ToolResult, ...] = ()
+    #: Words of ours after the results; empty: none.
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,21 +47,33 @@ class ModelRequest:
     max_tokens: int
     #: Lifetime of the cache mark at the end of `system`; None: no mark.
     cache_ttl: str | None
+    #: Tools the model may call, sorted by wire name.
+    tools: tuple[Tool, ...] = ()
+    #: What was said after `user`, in order.
+    turns: tuple[Turn, ...] = ()
+    #: Whether the model may call no tool any more; only with tools.
+    answer_now: bool = False
 
     @property
     def fingerprint(self) -> str:
         """Digest of everything sent; equal requests have equal fingerprints."""
-        return digest(
-            {
-                "model": str(self.model.ref),
-                "system": self.system,
-                "user": self.user,
-                "output_schema": ordered_json(self.output_schema),
-                "max_tokens": self.max_tokens,
-                "cache_ttl": self.cache_ttl,
-                "method": [self.model.output_method, self.model.thinking],
-            }
-        )
+        sent: dict[str, object] = {
+            "model": str(self.model.ref),
+            "system": self.system,
+            "user": self.user,
+            "output_schema": ordered_json(self.output_schema),
+            "max_tokens": self.max_tokens,
+            "cache_ttl": self.cache_ttl,
+            "method": [self.model.output_method, self.model.thinking],
+        }
+        # Only where they are present: requests without tools keep the fingerprints they always had.
+        if self.tools:
+            sent |= {"tools": canonical_tools(self.tools), "answer_now": self.answer_now}
+        if self.turns:
+            sent["turns"] = [
+                [turn.carry, [[r.call_id, r.text, r.is_error] for r in turn.results], turn.note] for turn in self.turns
+            ]
+        return digest(sent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +89,7 @@ class ModelResponse:
     simulated: bool
     #: The provider's own words for a refusal; None otherwise.
     refusal: str | None = None
+    #: Calls the model waits for, in its order; only with `StopReason.TOOLS`.
+    tool_calls: tuple[ToolCall, ...] = ()
+    #: This answer for a turn of the next request, see `Turn.carry`; None unless tools were offered.
+    carry: str | None = None

@@ -102,6 +102,18 @@ class ExtractionSchema:
         return any(word in name.lower() for name in field_names(self.answer_schema) for word in _REWRITING_WORDS)
 
 
+def about_other_types(schema: ExtractionSchema, block_type: BlockType) -> set[str]:
+    """Fields whose names say that they are about another type of block."""
+    others = [words for about, words in _FIELD_WORDS.items() if about is not block_type]
+    own = _FIELD_WORDS.get(block_type, ())
+    return {
+        name
+        for name in schema.properties
+        if any(word in name.lower() for words in others for word in words)
+        and not any(word in name.lower() for word in own)
+    }
+
+
 def field_names(schema: Mapping[str, object]) -> Iterator[str]:
     """Every property name at any object depth, in order; the items of arrays are not searched."""
     properties = schema.get("properties")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
-from tokenopt_pipeline.domain.errors import SchemaInvalid
+from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators, ToolSchemaValidators
+from tokenopt_pipeline.domain.errors import InvalidInput, SchemaInvalid
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
-from tokenopt_pipeline_tests.factories import a_schema
+from tokenopt_pipeline.domain.tools import Tool, toolbox
+from tokenopt_pipeline_tests.factories import a_schema, a_tool
 
 _DRAFTS = (
     "https://json-schema.org/draft/2020-12/schema",
@@ -167,3 +169,47 @@ def test_a_schema_that_refers_to_itself_is_followed_as_far_as_the_values_go() ->
     definitions = {"$defs": {"tree": tree}}
     assert violation({"$ref": "#/$defs/tree"}, {"next": {"next": {}}}, **definitions) is None
     assert "last" in str(violation({"$ref": "#/$defs/tree"}, {"next": {"last": {}}}, **definitions))
+
+
+# --- schemas of tools
+
+
+def _validators(**schemas: Any) -> tuple[ToolSchemaValidators, Tool]:
+    tool = a_tool(**schemas)
+    return ToolSchemaValidators(toolbox([tool])), tool
+
+
+def test_arguments_and_results_are_checked_against_the_schemas_of_their_tool() -> None:
+    output = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    validators, tool = _validators(output_schema=output)
+    assert validators.arguments_violation(tool, {"query": "commas"}) is None
+    assert validators.arguments_violation(tool, {"query": 7}) == 'query: 7 is not of type "string"'
+    assert validators.arguments_violation(tool, {}) == '"query" is a required property'
+    assert validators.result_violation(tool, {"n": 1}) is None
+    assert validators.result_violation(tool, {"n": "one"}) == 'n: "one" is not of type "integer"'
+    assert validators.result_violation(tool, [1]) is not None
+
+
+@pytest.mark.parametrize(
+    ("schemas", "said"),
+    [
+        ({"input_schema": {"type": "objekt"}}, "its input schema is not a JSON Schema"),
+        ({"output_schema": {"properties": 1}}, "its output schema is not a JSON Schema"),
+        ({"input_schema": {"type": "object", "$ref": "https://example.com/x"}}, "refers to another document"),
+        ({"input_schema": {"type": "object", "$schema": "https://example.com/draft"}}, "is not a known draft"),
+    ],
+)
+def test_a_tool_whose_schema_is_none_is_refused_by_name(schemas: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        _validators(**schemas)
+    assert str(refused.value).startswith("tool 'search_rules' of server style: ")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", r"^(?=(a+)+$)(a|aa)+$", r"^(a|a)*\1?$"])
+def test_a_pattern_of_a_server_cannot_keep_us_busy(pattern: str) -> None:
+    """To Python's own expressions, each of these takes hours."""
+    validators, tool = _validators(output_schema={"type": "string", "pattern": pattern})
+    started = time.monotonic()
+    assert validators.result_violation(tool, "a" * 60 + "b") is not None
+    assert time.monotonic() - started < 2

@@ -16,10 +16,13 @@ from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.policy import Policy, defaults_document, resolve, snapshot
 from tokenopt_pipeline.domain.routing import RoutingPolicy
 from tokenopt_pipeline.domain.tiers import TIERS
+from tokenopt_pipeline.domain.tool_servers import ToolServer
 from tokenopt_pipeline_tests.domain.generated import examples
 
+_SERVERS = {"files": {"command": "npx", "tools": ["read"]}}
 # Others that must move along, because some keys bound each other.
-_ROOMY = {
+_ROOMY: dict[str, dict[str, object]] = {
+    "bridge.enabled": {"servers": _SERVERS},
     "packing.pack_size": {"pack_size_max": 100},
     "packing.pack_size_max": {"pack_size": 1, "text_heavy_max_pack_size": 1},
     "packing.text_heavy_max_pack_size": {"pack_size_max": 100},
@@ -45,6 +48,10 @@ _WHOLE_NUMBERS: list[tuple[str, float, float]] = [
     ("retrieval.budget_tokens", 100, 100_000),
     ("retrieval.chunk_tokens", 50, 2_000),
     ("retrieval.min_probes", 1, 10_000),
+    ("bridge.max_turns", 1, 50),
+    ("bridge.max_tool_calls", 1, 1_000),
+    ("bridge.max_tokens", 1_000, 10_000_000),
+    ("bridge.result_bytes", 256, 1_048_576),
 ]
 _NUMBERS: list[tuple[str, float, float]] = [
     ("retries.backoff_base_s", 0.0, 60.0),
@@ -53,6 +60,9 @@ _NUMBERS: list[tuple[str, float, float]] = [
     ("retrieval.recall_gate", 0.0, 1.0),
     ("retrieval.min_score", 0.0, 1.0),
     ("retrieval.min_margin", 0.0, 1.0),
+    ("bridge.max_seconds", 1.0, 3_600.0),
+    ("bridge.start_timeout_s", 0.1, 300.0),
+    ("bridge.call_timeout_s", 0.1, 600.0),
 ]
 _SWITCHES = [
     "caching.enabled",
@@ -67,6 +77,7 @@ _SWITCHES = [
     "reuse.enabled",
     "run.allow_unknown_price",
     "retrieval.enabled",
+    "bridge.enabled",
 ]
 
 _OTHERS = ["run.budget_usd", "retrieval.embedder"]
@@ -85,8 +96,9 @@ def _refusal(*layers: dict[str, Any]) -> str:
     return str(refusal.value)
 
 
-def test_the_tables_above_name_every_key_but_the_budget_and_the_routing() -> None:
+def test_the_tables_above_name_every_key_but_dollars_servers_and_the_routing() -> None:
     named = {name for name, _, _ in _WHOLE_NUMBERS + _NUMBERS} | {*_SWITCHES, *_OTHERS}
+    named |= {"bridge.max_usd", "bridge.servers"}
     sections = {f.name: getattr(Policy(), f.name) for f in fields(Policy) if f.name != "routing"}
     assert named == {f"{section}.{f.name}" for section, value in sections.items() for f in fields(value)}
 
@@ -151,6 +163,21 @@ def test_another_budget_is_refused_by_name(value: object) -> None:
     with pytest.raises(PolicyInvalid) as refusal:
         _set("run.budget_usd", value)
     assert f"run.budget_usd = {value!r}" in str(refusal.value)
+
+
+def test_the_dollars_of_a_conversation_are_checked_as_the_budget_is() -> None:
+    assert [_set("bridge.max_usd", value) for value in (None, "0.10", 1_000)] == [None, Decimal("0.1"), Decimal(1_000)]
+    for value in (0, "1000.01", True):
+        assert "bridge.max_usd = " in _refusal({"bridge": {"max_usd": value}})
+
+
+def test_tool_servers_are_taken_by_name_and_their_slips_are_told_with_the_layer() -> None:
+    assert _set("bridge.servers", _SERVERS) == (ToolServer(name="files", command="npx", tools=("read",)),)
+    assert _refusal({"bridge": {"servers": {"files": {"tools": ["read"]}}}}).startswith("layer0: bridge.servers.files")
+
+
+def test_a_bridge_without_a_server_is_refused() -> None:
+    assert _refusal({"bridge": {"enabled": True}}).startswith("layer0: bridge.enabled = True, allowed with a server")
 
 
 def test_one_amount_has_one_hash_however_it_is_spelled() -> None:
@@ -304,7 +331,15 @@ def _policies(draw: st.DrawFn) -> Policy:
             ]
         )
     )
-    layer = {"packing": packing, "run": {"budget_usd": budget}, "calls": calls, "routing": routing}
+    server = {"command": "npx", "args": ["-y"], "env": ["HOME"], "tools": draw(st.sampled_from([["a"], ["b", "a"]]))}
+    bridge = {"enabled": True, "servers": {"files": server}, "max_usd": draw(st.none() | st.just("0.10"))}
+    layer = {
+        "packing": packing,
+        "run": {"budget_usd": budget},
+        "calls": calls,
+        "routing": routing,
+        **draw(st.sampled_from([{}, {"bridge": bridge}])),
+    }
     return resolve([("file", layer)]).policy
 
 
@@ -334,6 +369,7 @@ def test_the_hash_ignores_layers_and_the_order_of_keys_but_no_value() -> None:
             ("calls.concurrency", 9),
             ("run.budget_usd", 1),
             ("routing.model", "a/b"),
+            ("bridge.servers", _SERVERS),
         ]
     ]
     assert len({*hashes, one.policy_hash, resolve([]).policy_hash}) == len(hashes) + 2

@@ -13,15 +13,18 @@ from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.domain.errors import StoreUnavailable
 
 SCHEMA = "tokenopt"
+_READ_TIMEOUT_MS = 10_000
 Connection = psycopg.Connection[DictRow]
 
 
 @contextmanager
-def connect(url: str, *, application: str = "tokenopt") -> Iterator[Connection]:
+def connect(url: str, *, application: str = "tokenopt", read_only: bool = False) -> Iterator[Connection]:
     """A connection in autocommit mode, closed at the end. Transactions are opened where they are needed.
 
+    With `read_only`, the server refuses whatever would change something, and gives up what takes long.
     Raises StoreUnavailable when the server cannot be reached or goes away.
     """
+    reading = f" -c default_transaction_read_only=on -c statement_timeout={_READ_TIMEOUT_MS}" if read_only else ""
     with store_errors():
         connection = psycopg.connect(
             url,
@@ -31,7 +34,7 @@ def connect(url: str, *, application: str = "tokenopt") -> Iterator[Connection]:
             application_name=application,
             # The server looks every second whether we still live, also in the middle of a statement, so that what a
             # killed process was doing and the locks it held end with it.
-            options=f"-c search_path={SCHEMA},public -c client_connection_check_interval=1000",
+            options=f"-c search_path={SCHEMA},public -c client_connection_check_interval=1000{reading}",
         )
     try:
         yield connection

@@ -1,0 +1,19 @@
+"""The bridge is off until somebody turns it on, and its defaults are such as it would take."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
+from tokenopt_pipeline.domain.policy import resolve
+
+
+def test_nobody_calls_a_tool_unasked() -> None:
+    assert (BridgePolicy().enabled, BridgePolicy().servers) == (False, ())
+
+
+def test_every_default_lies_within_its_bounds() -> None:
+    bounded = [f for f in fields(BridgePolicy) if f.metadata["low"] is not None]
+    assert len(bounded) == 8
+    stated = {f.name: str(f.default) if f.name == "max_usd" else f.default for f in bounded}
+    assert resolve([("file", {"bridge": stated})]).policy.bridge == BridgePolicy()

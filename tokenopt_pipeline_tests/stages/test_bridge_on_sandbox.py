@@ -1,0 +1,113 @@
+"""Conversations with tools through the vendors' own SDKs: the sandbox refuses whatever does not come back unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
+from tokenopt_pipeline.adapters.clock import SystemClock
+from tokenopt_pipeline.adapters.custom import CustomProvider
+from tokenopt_pipeline.adapters.google import GoogleProvider
+from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators, ToolSchemaValidators
+from tokenopt_pipeline.adapters.mcp_client import McpHost
+from tokenopt_pipeline.adapters.model_table import ModelTable
+from tokenopt_pipeline.adapters.openai import OpenAIProvider
+from tokenopt_pipeline.adapters.prices import ListPrices
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
+from tokenopt_pipeline.domain.outputs import Finding, decode_answer
+from tokenopt_pipeline.domain.prompts import output_schema, system_prompt, user_prompt
+from tokenopt_pipeline.domain.requests import ModelRequest
+from tokenopt_pipeline.domain.routing import ModelRef
+from tokenopt_pipeline.domain.tool_servers import ToolServer
+from tokenopt_pipeline.mcp_server import run_server
+from tokenopt_pipeline.ports import Provider
+from tokenopt_pipeline.sandbox.in_process import Control, Sandbox, running_sandbox
+from tokenopt_pipeline.stages.bridge import Bridge
+from tokenopt_pipeline_tests.factories import a_model, a_prompt_block, a_request, a_schema
+from tokenopt_pipeline_tests.mcp_server.conftest import Reading
+from tokenopt_pipeline_tests.stages.scripted_provider import WordTokenizer
+
+_SET_TOOLS = "set_tools"
+pytestmark = pytest.mark.skipif(not hasattr(Control, _SET_TOOLS), reason="the sandbox calls no tools in this version")
+
+#: Name -> (provider, its URL's attribute, model, whether later turns read what earlier ones wrote).
+_MODELS: dict[str, tuple[Callable[..., Provider], str, str, bool]] = {
+    "anthropic": (AnthropicProvider, "anthropic_url", "claude-sonnet-5-5", True),
+    "openai": (OpenAIProvider, "openai_url", "gpt-6-luna", True),
+    # Its cache is the vendor's own affair.
+    "google": (GoogleProvider, "google_url", "gemini-3.8-flash", False),
+    "custom": (CustomProvider, "custom_url", "local-model", False),
+}
+_TOOLS = ("get_block_batch", "lookup_previous_results", "search_style_rules")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[McpHost]:
+    own = ToolServer(name="own", builtin=True, tools=_TOOLS)
+    with McpHost([own], environment={}, start_timeout_s=30, builtin=run_server(Reading())) as opened:
+        yield opened
+
+
+def a_pack(vendor: str) -> ModelRequest:
+    """Two blocks under instructions that are long enough to be cached."""
+    schema, ref = a_schema(), ModelRef(provider=vendor, model=_MODELS[vendor][2])
+    blocks = [a_prompt_block(ordinal=i, text=f"The tenant pays rent {i} in Vienna.") for i in (1, 2)]
+    return a_request(
+        model=a_model(ref=ref) if vendor == "custom" else ModelTable().spec(ref),
+        system="Extract what is said.\n" * 700 + system_prompt(schema),
+        user=user_prompt(schema, blocks),
+        output_schema=output_schema(schema),
+        max_tokens=2_000,
+        cache_ttl="5m",
+    )
+
+
+@pytest.mark.parametrize("vendor", _MODELS)
+def test_every_vendor_calls_tools_side_by_side_over_several_turns_and_gives_the_answer_it_gives_without(
+    vendor: str, sandbox: Sandbox, host: McpHost
+) -> None:
+    provider, url, _, reads = _MODELS[vendor]
+    box, calls = host.tools(), provider(api_key="sandbox", base_url=getattr(sandbox, url))
+    bridge = Bridge(
+        bounds=BridgePolicy(enabled=True),
+        tools=box,
+        provider=calls,
+        host=host,
+        schemas=ToolSchemaValidators(box),
+        tokenizer=WordTokenizer(),
+        prices=ListPrices(),
+        clock=SystemClock(),
+        timeout_s=30.0,
+    )
+    plain = calls.complete(a_pack(vendor), timeout_s=30)
+    plan: dict[str, Any] = {"rounds": 2, "parallel": 3}
+    getattr(sandbox.control, _SET_TOOLS)(plan)
+
+    outcome = bridge.converse(bridge.prepared(a_pack(vendor)))
+
+    assert outcome.response is not None, outcome
+    answer = decode_answer(
+        outcome.response.text,
+        stop=outcome.response.stop,
+        asked=2,
+        ordinal_key="n",
+        violation=JsonSchemaValidators().violation_of(a_schema()),
+    )
+    assert [output.finding for output in answer.outputs] == [Finding.VALID] * 2
+    # A chat server that has tools is not bound to the schema, and answers with other optional fields.
+    assert outcome.response.text == plain.text or vendor == "custom"
+    assert [len(turn.tool_calls) for turn in outcome.turns] == [3, 3, 0]
+    told = [result for turn in outcome.loop.turns for result in turn.results]
+    assert len(told) == 6
+    assert not any(result.is_error for result in told)
+    read = [turn.response.usage.cache_read for turn in outcome.turns]
+    assert all(tokens > 3_000 for tokens in read[1:]) or not reads
