@@ -13,6 +13,8 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenopt_pipeline.sandbox.anthropic import AnthropicDoor
+from tokenopt_pipeline.sandbox.anthropic_batches import AnthropicBatchDoor
+from tokenopt_pipeline.sandbox.batch_control import BatchControl
 from tokenopt_pipeline.sandbox.chat_door import ChatDoor
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused
@@ -36,7 +38,7 @@ def build_app(
     control = _Control(engine)
     app = Starlette(
         routes=[
-            Mount("/anthropic", routes=AnthropicDoor(engine).routes()),
+            Mount("/anthropic", routes=[*AnthropicBatchDoor(engine).routes(), *AnthropicDoor(engine).routes()]),
             Mount("/openai", routes=OpenAIDoor(engine).routes()),
             Mount("/google", routes=GoogleDoor(engine).routes()),
             Mount("/custom", routes=ChatDoor(engine).routes()),
@@ -44,6 +46,7 @@ def build_app(
             Route("/control/stats", control.stats, methods=["GET"]),
             Route("/control/reset", control.reset, methods=["POST"]),
             Route("/control/faults", control.set_faults, methods=["PUT"]),
+            *BatchControl(engine).routes(),
         ],
     )
     # Outermost, not a Starlette middleware: those stand inside the framework's own error page.
@@ -70,7 +73,7 @@ class _Control:
         self._engine = engine
 
     async def stats(self, request: Request) -> Response:
-        return JSONResponse(self._engine.counters.as_json())
+        return JSONResponse({**self._engine.counters.as_json(), "batches": self._engine.batches.as_json()})
 
     async def reset(self, request: Request) -> Response:
         self._engine.reset()
