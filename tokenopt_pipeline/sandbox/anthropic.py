@@ -49,7 +49,7 @@ class AnthropicDoor(Door):
         ]
 
     async def _create_message(self, http: Request, request_id: str) -> Response:
-        key = key_of(http)
+        key = _key(http)
         self._admit()
         body = await self._body(http)
         request = _read(http, body, counting=False)
@@ -105,14 +105,14 @@ class AnthropicDoor(Door):
         return json_response(message_body(answered), 200)
 
     async def _count_tokens(self, http: Request, request_id: str) -> Response:
-        key_of(http)
+        _key(http)
         self._engine.counters.counting_requests += 1
         request = _read(http, await self._body(http), counting=True)
         blocks = render(request, self._engine.config.hidden_prompt)
         return json_response({"input_tokens": blocks[-1].tokens_through}, 200)
 
     async def _list_models(self, http: Request, request_id: str) -> Response:
-        key_of(http)
+        _key(http)
         limit = http.query_params.get("limit", "20")
         if not limit.isdigit() or not 1 <= int(limit) <= 1000:
             raise errors.invalid("limit: Input should be between 1 and 1000")
@@ -131,11 +131,15 @@ class AnthropicDoor(Door):
         )
 
     async def _show_model(self, http: Request, request_id: str) -> Response:
-        key_of(http)
+        _key(http)
         name = http.path_params["model_id"]
         if name not in BY_NAME:
             raise errors.model_unknown(name)
         return json_response(BY_NAME[name].as_json(), 200)
+
+    def _caller(self, http: Request) -> str:
+        """The caller's key. Raises RequestRefused."""
+        return _key(http)
 
     async def _unknown(self, http: Request, request_id: str) -> Response:
         raise errors.path_unknown()
@@ -181,8 +185,7 @@ def _read(http: Request, body: bytes, *, counting: bool) -> MessagesRequest:
     return request
 
 
-def key_of(http: Request) -> str:
-    """The caller's key. Raises RequestRefused."""
+def _key(http: Request) -> str:
     key = http.headers.get("x-api-key") or http.headers.get("authorization", "").removeprefix("Bearer ").strip()
     if not key:
         raise errors.key_missing()

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tokenopt_pipeline.sandbox import anthropic_errors as errors
-from tokenopt_pipeline.sandbox.anthropic import AnthropicDoor, key_of
+from tokenopt_pipeline.sandbox.anthropic import AnthropicDoor
 from tokenopt_pipeline.sandbox.anthropic_rules import check_version
 from tokenopt_pipeline.sandbox.batch_answers import Unhurried, answered
 from tokenopt_pipeline.sandbox.batch_door import BatchDoor
@@ -172,7 +172,7 @@ class AnthropicBatchDoor(BatchDoor, AnthropicDoor):
 
     def _caller(self, http: Request) -> str:
         check_version(http.headers.get("anthropic-version"))
-        return key_of(http)
+        return super()._caller(http)
 
     def _found(self, http: Request) -> Batch:
         batch_id = http.path_params["batch_id"]

@@ -22,7 +22,9 @@ from tokenopt_pipeline.sandbox.engine import Engine
 from tokenopt_pipeline.sandbox.faults import FaultPlan
 from tokenopt_pipeline.sandbox.google_door import GoogleDoor
 from tokenopt_pipeline.sandbox.json_value import Json
+from tokenopt_pipeline.sandbox.openai_batches import OpenAIBatchDoor
 from tokenopt_pipeline.sandbox.openai_door import OpenAIDoor
+from tokenopt_pipeline.sandbox.openai_files import OpenAIFileDoor
 
 SIMULATED_HEADER = (b"x-tokenopt-sandbox", b"simulated")
 
@@ -39,7 +41,14 @@ def build_app(
     app = Starlette(
         routes=[
             Mount("/anthropic", routes=[*AnthropicBatchDoor(engine).routes(), *AnthropicDoor(engine).routes()]),
-            Mount("/openai", routes=OpenAIDoor(engine).routes()),
+            Mount(
+                "/openai",
+                routes=[
+                    *OpenAIFileDoor(engine).routes(),
+                    *OpenAIBatchDoor(engine).routes(),
+                    *OpenAIDoor(engine).routes(),
+                ],
+            ),
             Mount("/google", routes=GoogleDoor(engine).routes()),
             Mount("/custom", routes=ChatDoor(engine).routes()),
             Route("/healthz", _health, methods=["GET"]),

@@ -20,6 +20,7 @@ from tokenopt_pipeline.sandbox.batches import (
     ResultLine,
 )
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, compact
+from tokenopt_pipeline.sandbox.stored_files import FileStore
 from tokenopt_pipeline.sandbox.virtual_clock import VirtualClock
 from tokenopt_pipeline.sandbox.webhooks import Webhooks
 
@@ -39,8 +40,9 @@ class BatchRunner:
         self.reset(plan)
 
     def reset(self, plan: BatchFaultPlan) -> None:
-        """Forget every batch and delivery."""
+        """Forget every batch, file and delivery."""
         self.book = BatchBook()
+        self.files = FileStore()
         self.webhooks = Webhooks(self._clock)
         self._created: Counter[str] = Counter()
         self._items: Counter[OutcomeKind] = Counter()

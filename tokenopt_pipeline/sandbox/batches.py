@@ -134,6 +134,11 @@ class Batch:
         share = 1.0 if taking_s <= 0 else (moment_s - self.created_s) / taking_s
         return max(0, min(len(self.items), int(len(self.items) * share + 1e-9)))
 
+    def progress(self, moment_s: float) -> int:
+        """How many items a live count shows as done at `moment_s`."""
+        stuck = sum(item.fault is BatchFault.ITEM_EXPIRED for item in self.items) if self.end is End.EXPIRED else 0
+        return min(len(self.items) - stuck, self.done_items(moment_s))
+
     def cancel(self, now_s: float, cancelling_s: float) -> None:
         """Stop what has not been worked off."""
         self.cancel_s = now_s
