@@ -20,7 +20,9 @@ from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused
 from tokenopt_pipeline.sandbox.engine import Engine
 from tokenopt_pipeline.sandbox.faults import FaultPlan
+from tokenopt_pipeline.sandbox.google_batches import GoogleBatchDoor
 from tokenopt_pipeline.sandbox.google_door import GoogleDoor
+from tokenopt_pipeline.sandbox.google_files import GoogleFileDoor
 from tokenopt_pipeline.sandbox.json_value import Json
 from tokenopt_pipeline.sandbox.openai_batches import OpenAIBatchDoor
 from tokenopt_pipeline.sandbox.openai_door import OpenAIDoor
@@ -49,7 +51,14 @@ def build_app(
                     *OpenAIDoor(engine).routes(),
                 ],
             ),
-            Mount("/google", routes=GoogleDoor(engine).routes()),
+            Mount(
+                "/google",
+                routes=[
+                    *GoogleFileDoor(engine).routes(),
+                    *GoogleBatchDoor(engine).routes(),
+                    *GoogleDoor(engine).routes(),
+                ],
+            ),
             Mount("/custom", routes=ChatDoor(engine).routes()),
             Route("/healthz", _health, methods=["GET"]),
             Route("/control/stats", control.stats, methods=["GET"]),

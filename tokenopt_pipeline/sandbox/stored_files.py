@@ -28,11 +28,24 @@ class StoredFile:
     """What else the provider shows of it."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Upload:
+    """A file on its way here in pieces."""
+
+    key: str
+    name: str | None
+    """As the caller wants it; None takes a new one."""
+    display_name: str
+    mime_type: str
+    content: bytearray = field(default_factory=bytearray)
+
+
 class FileStore:
     """Every file of one sandbox; time is an argument of every call."""
 
     def __init__(self) -> None:
         self._files: dict[str, StoredFile] = {}
+        self.uploads: dict[str, Upload] = {}
 
     def add(self, stored: StoredFile) -> None:
         """Keep `stored`."""
