@@ -31,10 +31,10 @@ class Engine:
 
     def reset(self) -> None:
         """Forget everything seen, and go back to the configured fault plan."""
-        self.clock.rewind()
-        self.batches.reset(self.config.faults.batches)
         self.counters = Counters()
         self.cache = PrefixCache(max_entries=self.config.max_cache_entries)
+        self.clock.rewind()
+        self.batches.reset(self.config.faults.batches)
         self.cached_contents = CachedContents(max_entries=self.config.max_cache_entries)
         self.limit = RequestLimit(self.config.requests_per_minute)
         self.set_faults(self.config.faults)
