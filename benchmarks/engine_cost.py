@@ -170,7 +170,7 @@ def engine(run_id: str) -> dict[str, object]:
         run = line.runs.find(run_id)
         for n in range(run.n_shards):
             line.whole(run, Shard(run_no=run.run_no, shard_no=n))
-        return PostgresSummaries(connection, models=line.models, prices=line.prices).summary(line.runs.find(run_id))
+        return PostgresSummaries(connection, tables=assembly.RunTables()).summary(line.runs.find(run_id))
 
 
 @contextmanager

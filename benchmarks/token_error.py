@@ -1,119 +1,157 @@
-"""How far the predicted input tokens are from the billed ones, on recorded requests to Anthropic.
+"""How far expected input tokens are from the billed ones, on recorded requests, before and after calibration.
 
 python -m benchmarks.token_error [DIRECTORY with token_truth/ and wire/]
 
-Predicted as the pipeline predicts: our count of what is sent, times the model's ratio, plus the overhead when the request
-binds the answer. Counted are the texts, and the JSON of tools, tool calls and the output schema where there are any; the
-recordings are other people's small requests, so the constant part of a request weighs more than it does in a pack.
+Cold is what the model table expects; its constants were fitted on these recordings, so cold figures are for known families.
+Calibrated is what a run would expect that had seen other requests: those whose id has the other parity (`half`), or all
+others (`all but one`), learnt by the same rule as from the ledger, per model and shape of request, else per family and shape.
+The recordings are other people's small requests, where one token is much; packs are a hundred times as long.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+from benchmarks.recorded_shapes import Recorded, recorded_requests
 from tokenopt_pipeline.adapters.model_table import ModelTable
-from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
-from tokenopt_pipeline.domain.errors import NotFound
+from tokenopt_pipeline.domain.counting import TokenRule, expected_tokens
+from tokenopt_pipeline.domain.learning import CountedCall, TokenCorrection, learn_tokens
+from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.routing import ModelRef
 
-#: Shorter texts say nothing about a ratio.
-_LONG_TOKENS = 100
+# Models that the table does not list are expected to be like these, by parts of their names, the first that fits.
+_LIKE = {
+    "anthropic": (
+        (("opus-4-7", "opus-4-8", "-5", "mythos"), "claude-opus-4-8"),
+        (("claude",), "claude-sonnet-4-5"),
+    ),
+    "openai": ((("",), "gpt-6-luna"),),
+    "google": ((("",), "gemini-3.8-flash"),),
+}
+_OLD_CLAUDE = ("4-5", "4-6", "3-5", "4-0")
+# Families that are no longer in the table: (ratio of texts, rule). Gemini before 2.5 hardly billed its tools.
+_GONE = {
+    "gemini-1.5": (1.0, TokenRule(schema_ratio=0, tool_ratio=0.26, first_tool_tokens=5)),
+    "gemini-2.0": (1.0, TokenRule(schema_ratio=0, tool_ratio=0.26, first_tool_tokens=5)),
+    "gemini-2.5": (1.05, TokenRule(schema_ratio=0, message_tokens=1.3, tool_ratio=0.94, tool_tokens=3, call_tokens=8)),
+}
+
+Key = Callable[[Recorded], tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One recorded request."""
+    """One request's errors, as shares of what was billed."""
 
-    model: str
-    #: What besides plain text it holds: `text`, `schema` or `tools`.
-    kind: str
-    counted_tokens: int
-    billed_tokens: int
-    #: None for a model that is not in the table.
-    predicted_tokens: int | None
-
-    @property
-    def error(self) -> float:
-        """Predicted over billed, minus one."""
-        return (self.predicted_tokens or 0) / self.billed_tokens - 1
+    request: Recorded
+    cold: float
+    calibrated: float
+    #: Whether some calibration was known for it.
+    is_known: bool
 
 
-def measure(directory: Path) -> list[Measured]:
-    """Every recorded text-only request to Anthropic."""
-    with gzip.open(directory / "wire" / "anthropic.jsonl.gz", "rt", encoding="utf-8") as lines:
-        bodies = {record["id"]: record["request_body"] for record in map(json.loads, lines)}
-    with (directory / "token_truth" / "usage.csv").open(encoding="utf-8", newline="") as rows:
-        truth = [row for row in csv.DictReader(rows) if row["provider"] == "anthropic"]
-    return [_measured(row, bodies[row["id"]]) for row in truth]
+def family_of(request: Recorded) -> str:
+    """The model of the table that the request's model is like."""
+    name = request.model
+    if name[:10] in _GONE:
+        return name[:10]
+    if request.provider == "anthropic" and any(part in name for part in _OLD_CLAUDE):
+        return "claude-sonnet-4-5"
+    return next(like for parts, like in _LIKE[request.provider] if any(part in name for part in parts))
 
 
-def _measured(row: dict[str, str], body: dict[str, Any]) -> Measured:
-    schema = (body.get("output_config") or {}).get("format") or body.get("output_format")
-    kind = "tools" if body.get("tools") else "schema" if schema else "text"
-    parts = [
-        *_texts(body.get("system")),
-        *(text for message in body["messages"] for text in _texts(message["content"])),
-    ]
-    parts += [_as_sent(part) for part in (body.get("tools"), schema and schema["schema"]) if part]
-    counted = sum(map(O200kTokenizer().count, parts))
-    predicted = None
-    try:
-        model = ModelTable().spec(ModelRef(provider="anthropic", model=row["model"]))
-        predicted = model.billed_tokens(counted) + (0 if kind == "text" else model.request_overhead_tokens)
-    except NotFound:
-        pass
-    return Measured(
-        model=row["model"],
-        kind=kind,
-        counted_tokens=counted,
-        billed_tokens=int(row["input_tokens"]),
-        predicted_tokens=predicted,
-    )
+def cold_tokens(request: Recorded) -> int:
+    """What the model table expects of the request."""
+    family = family_of(request)
+    if family in _GONE:
+        ratio, rule = _GONE[family]
+        return expected_tokens(rule, ratio, request.shape)
+    spec: ModelSpec = ModelTable().spec(ModelRef(provider=request.provider, model=family))
+    return expected_tokens(spec.counting, spec.token_ratio, request.shape)
 
 
-def _as_sent(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+_KEYS: tuple[Key, ...] = (
+    lambda r: (r.model, r.kind, r.shape.is_forced, r.shape.calls > 0, r.shape.thinks),
+    lambda r: (r.model, r.kind),
+    lambda r: (family_of(r), r.kind, r.shape.is_forced, r.shape.calls > 0),
+)
 
 
-def _texts(content: Any) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, list):
-        for part in content:
-            yield from _texts(part)
-    elif isinstance(content, dict):
-        if content.get("type") == "tool_use":
-            yield _as_sent(content.get("input"))
-        yield from _texts(content.get("text") or content.get("content"))
+def measure(requests: Sequence[Recorded], *, seen_by: Callable[[Recorded, Recorded], bool]) -> list[Measured]:
+    """Errors of the requests; `seen_by(other, request)`: whether the other was known when the request was expected."""
+    cold = {r.id: cold_tokens(r) for r in requests}
+    measured = []
+    for request in requests:
+        seen = [other for other in requests if seen_by(other, request)]
+        if not seen:
+            continue
+        correction = _correction(request, seen, cold)
+        expected = float(cold[request.id])
+        calibrated = expected if correction is None else correction.scale * expected + correction.shift
+        measured.append(
+            Measured(
+                request=request,
+                cold=expected / request.billed - 1,
+                calibrated=calibrated / request.billed - 1,
+                is_known=correction is not None,
+            )
+        )
+    return measured
 
 
-def report(measured: list[Measured]) -> Iterator[str]:
-    """One line per model and kind, and one for all that are in the table."""
-    groups: dict[tuple[str, str], list[Measured]] = defaultdict(list)
-    for request in measured:
-        groups[request.model, request.kind].append(request)
-        if request.predicted_tokens is not None:
-            groups["all in the table", request.kind].append(request)
-    yield f"{'model':32}{'kind':8}{'n':>4}{'billed':>8}{'|error|':>9}{'error':>8}{'long ratio':>12}"
-    for (model, kind), requests in sorted(groups.items(), key=lambda group: (group[0][1], -len(group[1]))):
-        errors = [r.error for r in requests if r.predicted_tokens is not None]
-        ratios = [r.billed_tokens / r.counted_tokens for r in requests if r.counted_tokens >= _LONG_TOKENS]
-        told = f"{median(map(abs, errors)):9.1%}{median(errors):8.1%}" if errors else f"{'—':>9}{'—':>8}"
-        ratio = f"{median(ratios):.2f} (n={len(ratios)})" if ratios else "—"
-        yield f"{model:32}{kind:8}{len(requests):4}{median(r.billed_tokens for r in requests):8.0f}{told}{ratio:>14}"
+def _correction(request: Recorded, seen: Sequence[Recorded], cold: dict[str, int]) -> TokenCorrection | None:
+    for key in _KEYS:
+        wanted = key(request)
+        calls = [CountedCall(expected=cold[o.id], billed=o.billed) for o in seen if key(o) == wanted]
+        correction = learn_tokens(calls)
+        if correction is not None:
+            return correction
+    return None
+
+
+def by_half(requests: Sequence[Recorded]) -> list[Measured]:
+    """The requests of odd id, expected after those of even id."""
+    return measure(requests, seen_by=lambda other, request: _parity(request) == 1 and _parity(other) == 0)
+
+
+def by_one(requests: Sequence[Recorded]) -> list[Measured]:
+    """Each request, expected after all others."""
+    return measure(requests, seen_by=lambda other, request: other.id != request.id)
+
+
+def _parity(request: Recorded) -> int:
+    return int(request.id, 16) % 2
+
+
+def table(requests: Sequence[Recorded]) -> Iterator[str]:
+    """Median absolute errors per provider and kind of request."""
+    yield f"{'provider':12}{'kind':8}{'calibrated on':16}{'n':>5}{'cold':>8}{'calibrated':>12}{'corrected':>11}"
+    for provider in ("anthropic", "openai", "google"):
+        own = [r for r in requests if r.provider == provider]
+        for how, measured in (("half", by_half(own)), ("all but one", by_one(own))):
+            groups: dict[str, list[Measured]] = defaultdict(list)
+            for each in measured:
+                groups[each.request.kind].append(each)
+                groups["all"].append(each)
+            for kind in ("text", "schema", "tools", "all"):
+                yield _line(provider, kind, how, groups[kind])
+
+
+def _line(provider: str, kind: str, how: str, measured: Sequence[Measured]) -> str:
+    if not measured:
+        return f"{provider:12}{kind:8}{how:16}{0:5}{'—':>8}{'—':>12}{'—':>11}"
+    cold, calibrated = median(abs(m.cold) for m in measured), median(abs(m.calibrated) for m in measured)
+    known = sum(m.is_known for m in measured)
+    return f"{provider:12}{kind:8}{how:16}{len(measured):5}{cold:8.1%}{calibrated:12.1%}{known:11}"
 
 
 if __name__ == "__main__":
     shared = Path(os.environ.get("TOKENOPT_SHARED") or Path(__file__).parents[2] / "shared") / "data"
-    for line in report(measure(Path(sys.argv[1]) if len(sys.argv) > 1 else shared)):
+    for line in table(recorded_requests(Path(sys.argv[1]) if len(sys.argv) > 1 else shared)):
         print(line)

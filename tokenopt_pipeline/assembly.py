@@ -6,13 +6,15 @@ import ipaddress
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
 from tokenopt_pipeline.adapters.clock import SystemClock
+from tokenopt_pipeline.adapters.custom import CustomProvider
 from tokenopt_pipeline.adapters.embedders import open_embedder
 from tokenopt_pipeline.adapters.google import GoogleProvider
 from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
@@ -25,6 +27,7 @@ from tokenopt_pipeline.adapters.postgres import migrations
 from tokenopt_pipeline.adapters.postgres.calls import PostgresCalls
 from tokenopt_pipeline.adapters.postgres.collections import PostgresCollections
 from tokenopt_pipeline.adapters.postgres.connection import Connection
+from tokenopt_pipeline.adapters.postgres.kept_prefixes import PostgresKeptPrefixes
 from tokenopt_pipeline.adapters.postgres.migrate import migrate
 from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
 from tokenopt_pipeline.adapters.postgres.packs import PostgresPacks
@@ -39,12 +42,15 @@ from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
+from tokenopt_pipeline.domain.policy import Policy
+from tokenopt_pipeline.domain.providers import CustomServer
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
-from tokenopt_pipeline.domain.runs import RunKind
+from tokenopt_pipeline.domain.runs import Run, RunKind
 from tokenopt_pipeline.mcp_server import run_server
-from tokenopt_pipeline.ports import Embedder, Provider, RuleSearch
-from tokenopt_pipeline.settings import Settings, variables
+from tokenopt_pipeline.ports import Embedder, Models, PrefixKeeper, Prices, Provider, Reachable, RuleSearch
+from tokenopt_pipeline.settings import Settings, read_key, variables
 from tokenopt_pipeline.stages.index import Indexing
 from tokenopt_pipeline.stages.line import Line
 from tokenopt_pipeline.stages.retrieve import Retrieval
@@ -68,21 +74,34 @@ def open_database(settings: Settings) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """Who answers the calls of this process: `ports.Provider` over all vendors, each asked for its own models."""
+    """Who answers the calls of this process: `ports.Provider` over all providers, each asked for its own models."""
 
-    #: Vendor -> its provider. A vendor without a key is missing, unless no vendor has one.
+    #: Provider -> the one that answers. A vendor without a key is missing, unless no vendor has one.
     providers: Mapping[str, Provider]
-    #: Vendor -> whether a stand-in or the vendor itself answers.
+    #: Provider -> whether a stand-in or the provider itself answers.
     kinds: Mapping[str, RunKind]
     #: Vendor -> the variable its key is looked for in.
     key_variables: Mapping[str, str]
+    #: Servers of policies that were asked for before; they remember what they found out.
+    _servers: dict[tuple[str, CustomServer], tuple[Provider, RunKind]] = field(default_factory=dict)
 
     def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
-        """One call to the vendor of the request's model."""
+        """One call to the provider of the request's model."""
         return self.providers[request.model.ref.provider].complete(request, timeout_s=timeout_s)
 
+    def under(self, policy: Policy) -> Backend:
+        """This, with the policy's own servers. Raises InvalidInput when the variable of a server's key is not set."""
+        if not policy.providers:
+            return self
+        found = {name: self._server(name, server) for name, server in policy.providers.items()}
+        return replace(
+            self,
+            providers={**self.providers, **{name: provider for name, (provider, _) in found.items()}},
+            kinds={**self.kinds, **{name: kind for name, (_, kind) in found.items()}},
+        )
+
     def kind_of(self, models: Sequence[ModelRef]) -> RunKind:
-        """The kind of a run that may ask these models.
+        """The kind of a run that may ask these models. A stand-in that has to be started for them is.
 
         Raises InvalidInput when a vendor has no key, or when stand-ins and vendors would answer side by side.
         """
@@ -94,15 +113,56 @@ class Backend:
         kinds = {self.kinds[ref.provider] for ref in models}
         if len(kinds) > 1:
             raise InvalidInput(f"models {', '.join(map(str, models))}: simulated and live answers are never mixed")
+        for provider in {ref.provider: self.providers[ref.provider] for ref in models}.values():
+            if isinstance(provider, _Standin):
+                provider.started()
         return kinds.pop()
+
+    def reach(self, name: str, *, timeout_s: float) -> int:
+        """How many models the provider lists, for free; a stand-in is started for it. Raises TokenOptError."""
+        provider = self.providers[name]
+        answering = provider.started() if isinstance(provider, _Standin) else provider
+        return cast(Reachable, answering).reach(timeout_s=timeout_s)
+
+    def _server(self, name: str, server: CustomServer) -> tuple[Provider, RunKind]:
+        if (name, server) not in self._servers:
+            key = None if server.api_key_env is None else read_key(server.api_key_env)
+            if server.api_key_env is not None and key is None:
+                raise InvalidInput(f"provider {name}: {server.api_key_env} is not set, and the policy names it")
+            provider = CustomProvider(base_url=server.base_url, name=name, api_key=key, capability=server.capability)
+            kind = RunKind.SIMULATED if _is_sandbox(server.base_url) else RunKind.LIVE
+            self._servers[name, server] = (provider, kind)
+        return self._servers[name, server]
+
+
+class _Standin:
+    """A vendor that the local sandbox stands in for; the sandbox is started when it is first needed."""
+
+    def __init__(self, vendor: str, sandbox: SandboxProcess) -> None:
+        self._vendor = vendor
+        self._sandbox = sandbox
+        self._provider: Provider | None = None
+        self._lock = Lock()
+
+    def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
+        """One call to the sandbox."""
+        return self.started().complete(request, timeout_s=timeout_s)
+
+    def started(self) -> Provider:
+        """The vendor's own adapter on the sandbox's address."""
+        with self._lock:
+            if self._provider is None:
+                url = f"{self._sandbox.up()}{_SANDBOX_PATHS[self._vendor]}"
+                self._provider = _VENDORS[self._vendor](_SANDBOX_KEY, url)
+            return self._provider
 
 
 def open_backend(settings: Settings) -> Backend:
-    """The vendors whose keys the environment has; the sandbox for all of them when it has none."""
+    """The vendors whose keys the environment has; the sandbox, once it is needed, for all of them when it has none."""
     key_variables = {name: vendor.key_variable for name, vendor in settings.vendors.items()}
     if not settings.has_credentials:
-        root = SandboxProcess(settings.home).up()
-        providers = {name: _VENDORS[name](_SANDBOX_KEY, f"{root}{path}") for name, path in _SANDBOX_PATHS.items()}
+        sandbox = SandboxProcess(settings.home)
+        providers = {name: _Standin(name, sandbox) for name in _SANDBOX_PATHS}
         return Backend(
             providers=providers, kinds=dict.fromkeys(providers, RunKind.SIMULATED), key_variables=key_variables
         )
@@ -115,6 +175,45 @@ def open_backend(settings: Settings) -> Backend:
         },
         key_variables=key_variables,
     )
+
+
+def models_under(policy: Policy, learned: Learned = NOTHING_LEARNED) -> Models:
+    """The model table as a policy has it, and as earlier calls have shown it: the one way to build it."""
+    return ModelTable(servers=policy.providers, overrides=policy.models, learned=learned)
+
+
+def prices_under(policy: Policy) -> Prices:
+    """The price list as a policy has it: the one way to build it."""
+    return ListPrices(policy.models)
+
+
+class RunTables:
+    """`ports.Tables`."""
+
+    def models(self, run: Run) -> Models:
+        """The model table under the run's policy."""
+        return models_under(run.policy, run.learned)
+
+    def prices(self, run: Run) -> Prices:
+        """The price list under the run's policy."""
+        return prices_under(run.policy)
+
+
+class RunSupply(RunTables):
+    """`ports.Supply` over a backend."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def provider(self, run: Run) -> Provider:
+        """The vendors, and the servers of the run's policy."""
+        return self._backend.under(run.policy)
+
+    def keeper(self, run: Run, ref: ModelRef) -> PrefixKeeper | None:
+        """The model's provider, when it keeps prefixes for rent."""
+        provider = self._backend.providers.get(ref.provider)
+        answering = provider.started() if isinstance(provider, _Standin) else provider
+        return answering if isinstance(answering, GoogleProvider) else None
 
 
 def _anthropic(api_key: str | None, base_url: str | None) -> Provider:
@@ -147,10 +246,9 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
         packs=PostgresPacks(connection),
         calls=PostgresCalls(connection),
         overlays=PostgresOverlays(connection),
-        models=ModelTable(),
-        prices=ListPrices(),
+        prefixes=PostgresKeptPrefixes(connection),
+        supply=RunSupply(backend),
         validators=JsonSchemaValidators(),
-        provider=backend,
         clock=SystemClock(),
         stop=stop,
     )

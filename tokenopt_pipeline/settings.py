@@ -77,6 +77,11 @@ def variables(names: Iterable[str], environment: Mapping[str, str] | None = None
     return {name: env[name] for name in names if env.get(name)}
 
 
+def read_key(variable: str, environment: Mapping[str, str] | None = None) -> str | None:
+    """The key that a policy's `api_key_env` names; None when the variable is unset or empty."""
+    return (os.environ if environment is None else environment).get(variable) or None
+
+
 def _default_home() -> str:
     # Postgres refuses to run as root and takes another user, who cannot look into root's own home.
     return "/var/lib/tokenopt" if os.geteuid() == 0 else platformdirs.user_data_dir("tokenopt")

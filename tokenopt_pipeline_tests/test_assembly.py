@@ -17,6 +17,7 @@ from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
 from tokenopt_pipeline.adapters.files import load_schema
 from tokenopt_pipeline.adapters.postgres.connection import Connection, rows
 from tokenopt_pipeline.adapters.readers import read_document
+from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.policy import resolve
@@ -30,7 +31,7 @@ from tokenopt_pipeline.stages.plan import RunRequest, plan_run
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 DOCUMENT = Path(__file__).resolve().parents[1] / "demo" / "collection" / "press-release.md"
-MODELS = ("anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "google/gemini-3.8-flash")
+MODELS = ("anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "google/gemini-3.8-flash", "local/local-model")
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,41 @@ def test_a_run_that_would_mix_stand_ins_with_vendors_is_refused() -> None:
         backend.kind_of([parse_model_ref("anthropic/a"), parse_model_ref("openai/b")])
 
 
+def test_only_a_vendors_model_starts_the_stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[bool] = []
+
+    def up(_: SandboxProcess) -> str:
+        started.append(True)
+        return "http://127.0.0.1:9"
+
+    monkeypatch.setattr(SandboxProcess, "up", up)
+    backend = assembly.open_backend(read_settings({"TOKENOPT_HOME": str(tmp_path)}))
+    policy = resolve([("test", {"providers": {"local": {"base_url": "http://127.0.0.1:9/v1"}}})]).policy
+    assert backend.under(policy).kind_of([parse_model_ref("local/local-model")]) is RunKind.LIVE
+    assert started == []
+    assert backend.under(policy).kind_of([parse_model_ref("openai/gpt-6-luna")]) is RunKind.SIMULATED
+    assert started == [True]
+    with pytest.raises(InvalidInput, match="never mixed"):
+        backend.under(policy).kind_of([parse_model_ref("local/local-model"), parse_model_ref("openai/gpt-6-luna")])
+
+
+def test_the_key_of_a_policys_server_is_read_from_the_variable_it_names(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = {"base_url": sandbox.custom_url, "api_key_env": "LOCAL_KEY"}
+    policy = resolve([("test", {"providers": {"local": server}})]).policy
+    backend = assembly.Backend(providers={}, kinds={}, key_variables={})
+    with pytest.raises(InvalidInput, match="provider local: LOCAL_KEY is not set"):
+        backend.under(policy)
+    monkeypatch.setenv("LOCAL_KEY", "k")
+    first, second = backend.under(policy), backend.under(policy)
+    assert first.kinds == {"local": RunKind.SIMULATED}
+    # What it has found out about the server stays known.
+    assert first.providers["local"] is second.providers["local"]
+
+
 def test_the_same_collection_gets_the_same_overlays_from_every_vendor(
-    vendors: Settings, connection: Connection
+    vendors: Settings, sandbox: Sandbox, connection: Connection
 ) -> None:
     backend = assembly.open_backend(vendors)
     line = assembly.line_on(connection, backend)
@@ -112,22 +146,28 @@ def test_the_same_collection_gets_the_same_overlays_from_every_vendor(
     name, source = load_schema("facts-and-entities")
     schema = parse_schema(source, name=name)
 
+    local = {
+        "providers": {"local": {"base_url": sandbox.custom_url}},
+        "models": {"local/local-model": {"context_tokens": 32_768, "price": {"input": 0, "output": 0}}},
+    }
+
     def overlays(model: str) -> list[tuple[object, ...]]:
+        resolved = resolve([("test", {**local, "routing": {"model": model}})])
         request = RunRequest(
             collection="c",
             schema=schema,
             schema_source=source,
-            resolved=resolve([("test", {"routing": {"model": model}})]),
+            resolved=resolved,
             mode="sync",
-            kind=backend.kind_of([parse_model_ref(model)]),
+            kind=backend.under(resolved.policy).kind_of([parse_model_ref(model)]),
         )
         run: Run = plan_run(
             request,
             run_id=model.replace("/", "-"),
             collections=store,
             runs=line.runs,
-            models=line.models,
-            prices=line.prices,
+            models=assembly.models_under(request.resolved.policy),
+            prices=assembly.prices_under(request.resolved.policy),
             validators=line.validators,
             tokenizer=tokenizer,
             now=NOW,

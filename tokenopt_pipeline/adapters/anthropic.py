@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import replace
 from functools import lru_cache
@@ -11,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from tokenopt_pipeline.adapters.answer_reading import tokens_in, without_fence
 from tokenopt_pipeline.adapters.anthropic_dialect import NotExpressible, to_dialect
-from tokenopt_pipeline.adapters.anthropic_errors import STATUS_OF_TYPE, error_in, mapped_errors, one_line, refusal
+from tokenopt_pipeline.adapters.anthropic_errors import (
+    STATUS_OF_TYPE,
+    error_in,
+    headroom,
+    mapped_errors,
+    one_line,
+    refusal,
+)
 from tokenopt_pipeline.adapters.anthropic_tools import calls_in, declarations, messages
 from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
 from tokenopt_pipeline.adapters.tool_reading import carried
@@ -57,6 +65,11 @@ class AnthropicProvider:
             raw = self._connected().messages.with_raw_response.create(**_body(request), timeout=timeout_s)
             return _read(raw, has_tools=bool(request.tools))
 
+    def reach(self, *, timeout_s: float) -> int:
+        """How many models it lists, at most a page of them; costs nothing."""
+        with mapped_errors(self._secrets):
+            return len(self._connected().models.list(timeout=timeout_s).data)
+
     def _connected(self) -> anthropic.Anthropic:
         with self._lock:
             if self._client is None:
@@ -66,6 +79,8 @@ class AnthropicProvider:
     def _connect(self) -> anthropic.Anthropic:
         import anthropic
 
+        # At DEBUG it logs the tracebacks of transport errors, and a proxy's words may quote the key.
+        logging.getLogger("anthropic._base_client").setLevel(logging.INFO)
         http_client = self._http_client or anthropic.DefaultHttpxClient(mounts=dict.fromkeys(_LOOPBACK))
         # No retries: the pipeline has its own, which count, wait and tell.
         client = anthropic.Anthropic(
@@ -139,10 +154,13 @@ def _read(raw: anthropic.APIResponse[anthropic.types.Message], *, has_tools: boo
             response = _response(
                 message, simulated=SANDBOX_HEADER in raw.headers, request_id=raw.headers.get("request-id")
             )
+            response = replace(response, headroom=headroom(raw.headers, response.usage))
             return _with_calls(response, message["content"]) if has_tools else response
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         # A 200 that holds no message comes from something between us and the provider.
-        raise ProviderUnavailable(f"anthropic: the response cannot be read: {one_line(problem)}") from problem
+        raise ProviderUnavailable(
+            f"anthropic: the response cannot be read: {one_line(problem)}", may_be_billed=True
+        ) from problem
     raise refusal(STATUS_OF_TYPE.get(str(error.get("type")), 500), body=message, headers=raw.headers)
 
 

@@ -14,6 +14,7 @@ from tokenopt_pipeline.adapters.http_refusals import (
     transport_error,
     words_in,
 )
+from tokenopt_pipeline.adapters.rate_limits import Limit, headroom_in
 from tokenopt_pipeline.domain.errors import (
     AuthenticationFailed,
     ContextWindowExceeded,
@@ -24,8 +25,10 @@ from tokenopt_pipeline.domain.errors import (
     SpendLimitReached,
     TokenOptError,
 )
+from tokenopt_pipeline.domain.flow import Headroom
+from tokenopt_pipeline.domain.usage import TokenUsage
 
-__all__ = ["STATUS_OF_TYPE", "error_in", "mapped_errors", "one_line", "refusal"]
+__all__ = ["STATUS_OF_TYPE", "error_in", "headroom", "mapped_errors", "one_line", "refusal"]
 
 # Words of Anthropic's own 400 bodies; they carry no code that tells these cases apart.
 _TOO_LONG = ("prompt is too long", "input length and `max_tokens` exceed context limit")
@@ -115,7 +118,29 @@ def refusal(status: int, *, body: object, headers: Mapping[str, str]) -> TokenOp
         return ContextWindowExceeded(message)
     wait = retry_after_s(headers)
     if status in (429, 503, 529):
-        return RateLimited(message, retry_after_s=wait)
+        return RateLimited(message, retry_after_s=wait, headroom=headroom(headers))
     if status in (408, 409, 499) or status >= 500 or code == "request_body_timeout":
         return ProviderUnavailable(message, retry_after_s=wait)
     return RequestRejected(message, status=status)
+
+
+def headroom(headers: Mapping[str, str], usage: TokenUsage | None = None) -> Headroom | None:
+    """What the headers say is left of the limits; `usage` is what this very request used.
+
+    Tokens read from a cache count towards no limit (rate limit guide, as read in 2026-11).
+    """
+    taken = None if usage is None else usage.input_uncached + usage.cache_write
+    given = None if usage is None else usage.output
+    return headroom_in(
+        headers,
+        requests=_limit("requests"),
+        tokens=[
+            _limit("input-tokens", taken),
+            _limit("output-tokens", given),
+            _limit("tokens", None if usage is None else usage.input_uncached + usage.cache_write + usage.output),
+        ],
+    )
+
+
+def _limit(kind: str, used: int | None = None) -> Limit:
+    return Limit(left=f"anthropic-ratelimit-{kind}-remaining", reset=f"anthropic-ratelimit-{kind}-reset", used=used)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,11 @@ from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX
 from tokenopt_pipeline.adapters.http_refusals import body_of, error_in, one_line
 from tokenopt_pipeline.adapters.openai import strict_schema
 from tokenopt_pipeline.adapters.openai_dialect import StrictSchema, without_added_nulls
-from tokenopt_pipeline.adapters.openai_errors import mapped_errors, refusal, status_behind
+from tokenopt_pipeline.adapters.openai_errors import headroom, mapped_errors, refusal, status_behind
 from tokenopt_pipeline.adapters.openai_tools import chat_answer, chat_declarations, chat_messages
 from tokenopt_pipeline.adapters.tool_reading import carried
 from tokenopt_pipeline.domain.errors import ContextWindowExceeded, ProviderUnavailable
+from tokenopt_pipeline.domain.providers import Capability
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
 from tokenopt_pipeline.domain.usage import TokenUsage
 
@@ -29,21 +29,12 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
-_VENDOR = "custom"
 _FORMAT_NAME = "results"
 # Stands where the SDK wants a key; the header that would carry it is left out.
 _NO_KEY = "none"
 # 400 says the protocol, 422 say servers that check fields, 500 and 501 say some that fail on what they do not know.
 _REFUSED_FIELD = (400, 422, 500, 501)
 _UNKNOWN_FIELD = ("unsupported", "not supported", "not permitted", "unknown", "unrecognized", "unrecognised")
-
-
-class Capability(StrEnum):
-    """How a server can be made to answer in JSON, the best first."""
-
-    JSON_SCHEMA = "json_schema"
-    JSON_OBJECT = "json_object"
-    PROMPT_ONLY = "prompt_only"
 
 
 _LADDER = tuple(Capability)
@@ -56,16 +47,20 @@ class CustomProvider:
         self,
         *,
         base_url: str,
+        name: str = "custom",
         api_key: str | None = None,
         capability: Capability | str | None = None,
         http_client: httpx2.Client | None = None,
     ) -> None:
-        """No `api_key`: requests carry none, whatever the environment holds for other servers.
+        """`name` is what messages call the server.
+
+        No `api_key`: requests carry none, whatever the environment holds for other servers.
 
         No `capability`: the best is tried, and a lower one remembered when the server refuses it.
         Raises ValueError for a capability that is none.
         """
         self._base_url = base_url
+        self._name = name
         self._api_key = api_key
         self._http_client = http_client
         self._declared = None if capability is None else Capability(capability)
@@ -84,7 +79,7 @@ class CustomProvider:
 
         Only a request whose very form the server refuses is sent again, in another form, and that is remembered.
         """
-        with mapped_errors(_VENDOR, self._secrets):
+        with mapped_errors(self._name, self._secrets):
             strict = strict_schema(request)
             client = self._connected()
             while True:
@@ -99,7 +94,15 @@ class CustomProvider:
                         raise
                     continue
                 bound = strict if asked.get("response_format", {}).get("type") == Capability.JSON_SCHEMA else None
-                return _read(raw.content, raw.headers, request=request, strict=bound)
+                return _read(self._name, raw.content, raw.headers, request=request, strict=bound)
+
+    def reach(self, *, timeout_s: float) -> int:
+        """How many models it lists; costs nothing. Not every such server does."""
+        import openai
+
+        headers = None if self._api_key else {"Authorization": openai.omit}
+        with mapped_errors(self._name, self._secrets):
+            return len(self._connected().models.list(extra_headers=headers, timeout=timeout_s).data)
 
     def _send(self, client: openai.OpenAI, body: dict[str, Any], extra: dict[str, Any] | None, timeout_s: float) -> Any:
         import openai
@@ -121,7 +124,7 @@ class CustomProvider:
     def _learned(self, problem: openai.APIStatusError, *, rung: int, limit_name: str, asked: bool) -> bool:
         """Whether the refusal named a form that the next request will not have. Each is given up once."""
         body = body_of(problem.response)
-        error = refusal(_VENDOR, problem.status_code, body=body, headers=problem.response.headers)
+        error = refusal(self._name, problem.status_code, body=body, headers=problem.response.headers)
         if problem.status_code not in _REFUSED_FIELD or isinstance(error, ContextWindowExceeded):
             return False
         told = problem.response.text
@@ -144,8 +147,8 @@ class CustomProvider:
     def _connect(self) -> openai.OpenAI:
         import openai
 
-        check_base_url(_VENDOR, self._base_url)
-        check_key(_VENDOR, self._api_key)
+        check_base_url(self._name, self._base_url)
+        check_key(self._name, self._api_key)
         client = openai.OpenAI(
             api_key=self._api_key or _NO_KEY,
             # Empty, so that the SDK does not look into the environment.
@@ -196,7 +199,7 @@ def _extra(request: ModelRequest) -> dict[str, Any] | None:
 
 
 def _read(
-    content: bytes, headers: Mapping[str, str], *, request: ModelRequest, strict: StrictSchema | None
+    name: str, content: bytes, headers: Mapping[str, str], *, request: ModelRequest, strict: StrictSchema | None
 ) -> ModelResponse:
     try:
         message = object_in(content)
@@ -207,10 +210,12 @@ def _read(
                 text = without_added_nulls(text, request.output_schema)
             passed, calls = chat_answer(message["choices"][0]["message"]) if request.tools else (None, ())
             waits = bool(calls) and stop is StopReason.COMPLETE
+            usage = _usage(message)
             return ModelResponse(
                 text="" if stop is StopReason.REFUSED else text,
                 stop=StopReason.TOOLS if waits else stop,
-                usage=_usage(message),
+                usage=usage,
+                headroom=headroom(headers, usage),
                 request_id=headers.get("x-request-id"),
                 simulated=SANDBOX_HEADER in headers,
                 refusal=words,
@@ -218,8 +223,10 @@ def _read(
                 carry=None if passed is None else carried(passed),
             )
     except ValueError as problem:
-        raise ProviderUnavailable(f"{_VENDOR}: the response cannot be read: {one_line(problem)}") from problem
-    raise refusal(_VENDOR, status_behind(error), body=message, headers=headers)
+        raise ProviderUnavailable(
+            f"{name}: the response cannot be read: {one_line(problem)}", may_be_billed=True
+        ) from problem
+    raise refusal(name, status_behind(error), body=message, headers=headers)
 
 
 def _answer(message: Mapping[str, Any]) -> tuple[str, StopReason, str | None]:

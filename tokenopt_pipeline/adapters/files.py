@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound, PolicyInvalid, SchemaInvalid
+from tokenopt_pipeline.domain.policy import ResolvedPolicy, resolve
 from tokenopt_pipeline.domain.probes import Probe
 
 _MOST_BYTES = 1_000_000
@@ -64,6 +65,14 @@ def load_policy(ref: str) -> PolicyFile:
     if not isinstance(document, dict):
         raise PolicyInvalid(f"policy {ref}:1: sections with keys are needed, found {type(document).__name__}")
     return PolicyFile(document=document, lines=lines)
+
+
+def resolve_policy(ref: str | None, *layers: tuple[str, Mapping[str, object]]) -> ResolvedPolicy:
+    """The defaults under a policy file, if there is one, under more layers. Raises PolicyInvalid."""
+    if ref is None:
+        return resolve(layers)
+    name, written = f"policy {ref}", load_policy(ref)
+    return resolve([(name, written.document), *layers], lines={name: written.lines})
 
 
 def load_probes(path: Path) -> list[Probe]:

@@ -71,6 +71,45 @@ class GoogleProvider:
             lowered = {name.lower(): value for name, value in headers.items()}
             return _read((raw and raw.body) or "", lowered, has_tools=bool(request.tools))
 
+    def reach(self, *, timeout_s: float) -> int:
+        """How many models it lists, at most a page of them; costs nothing."""
+        from google.genai import types
+
+        with mapped_errors(self._secrets):
+            listed = self._connected().models.list(config=types.ListModelsConfig(http_options=_options(timeout_s)))
+            return len(listed.page)
+
+    def keep(self, request: ModelRequest, *, ttl_s: float, timeout_s: float) -> tuple[str, int]:
+        """(name, tokens) of the request's system text, which is kept from now on. One call, without any retry."""
+        from google.genai import types
+
+        with mapped_errors(self._secrets):
+            made = self._connected().caches.create(
+                model=request.model.ref.model,
+                config=types.CreateCachedContentConfig(
+                    system_instruction=request.system, ttl=_seconds(ttl_s), http_options=_options(timeout_s)
+                ),
+            )
+            if made.name is None or made.usage_metadata is None or made.usage_metadata.total_token_count is None:
+                raise ProviderUnavailable(f"{_VENDOR}: the answer tells no name or size of what is kept")
+            return made.name, made.usage_metadata.total_token_count
+
+    def prolong(self, name: str, *, ttl_s: float, timeout_s: float) -> None:
+        """Keeps it so long from now."""
+        from google.genai import types
+
+        config = types.UpdateCachedContentConfig(ttl=_seconds(ttl_s), http_options=_options(timeout_s))
+        with mapped_errors(self._secrets):
+            self._connected().caches.update(name=name, config=config)
+
+    def forget(self, name: str, *, timeout_s: float) -> None:
+        """Keeps it no longer."""
+        from google.genai import types
+
+        config = types.DeleteCachedContentConfig(http_options=_options(timeout_s))
+        with mapped_errors(self._secrets):
+            self._connected().caches.delete(name=name, config=config)
+
     def _connected(self) -> genai.Client:
         with self._lock:
             if self._client is None:
@@ -119,9 +158,13 @@ def _config(request: ModelRequest, timeout_s: float) -> types.GenerateContentCon
     none = types.FunctionCallingConfig(mode=types.FunctionCallingConfigMode.NONE)
     # An older model answers in words while it has tools, and bound to the schema when it has them no more.
     is_bound = both or not offers_tools
-    # Caching is the provider's own affair here: shared prefixes are found without a mark, so `cache_ttl` has no say.
+    # Past the SDK's own types, which re-encode signatures and refuse members that they do not know.
+    said = {"contents": contents(request)} if request.turns else None
+    # Shared prefixes are found without a mark, so `cache_ttl` has no say.
     return types.GenerateContentConfig(
-        system_instruction=request.system,
+        # What is kept stands for the system text, and beside it the API takes none.
+        system_instruction=request.system if request.kept_prefix is None else None,
+        cached_content=request.kept_prefix,
         max_output_tokens=request.max_tokens,
         response_mime_type="application/json" if is_bound else None,
         response_json_schema=_dialect(ordered_json(canonical_schema(request.output_schema))) if is_bound else None,
@@ -131,13 +174,19 @@ def _config(request: ModelRequest, timeout_s: float) -> types.GenerateContentCon
         # Both would make further calls, billed and unseen.
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         automatic_continuation=False,
-        http_options=types.HttpOptions(
-            timeout=max(round(timeout_s * 1000), 1),
-            # Past the SDK's own types, which re-encode signatures and refuse members that they do not know.
-            extra_body={"contents": contents(request)} if request.turns else None,
-        ),
+        http_options=_options(timeout_s, extra_body=said),
         should_return_http_response=True,
     )
+
+
+def _options(timeout_s: float, *, extra_body: dict[str, Any] | None = None) -> types.HttpOptions:
+    from google.genai import types
+
+    return types.HttpOptions(timeout=max(round(timeout_s * 1000), 1), extra_body=extra_body)
+
+
+def _seconds(ttl_s: float) -> str:
+    return f"{ttl_s:.0f}s"
 
 
 @lru_cache(maxsize=16)
@@ -168,7 +217,9 @@ def _read(content: str, headers: Mapping[str, str], *, has_tools: bool) -> Model
             )
     except ValueError as problem:
         # A 200 that holds no answer comes from something between us and the provider.
-        raise ProviderUnavailable(f"{_VENDOR}: the response cannot be read: {one_line(problem)}") from problem
+        raise ProviderUnavailable(
+            f"{_VENDOR}: the response cannot be read: {one_line(problem)}", may_be_billed=True
+        ) from problem
     raise refusal(status_behind(error), body=message, headers=headers)
 
 

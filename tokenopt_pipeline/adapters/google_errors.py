@@ -21,6 +21,7 @@ from tokenopt_pipeline.domain.errors import (
     AuthenticationFailed,
     ContextWindowExceeded,
     ModelUnknown,
+    PrefixGone,
     ProviderUnavailable,
     RateLimited,
     RequestRejected,
@@ -37,6 +38,7 @@ _NO_MONEY = ("spending cap", "spend cap", "credits are depleted", "credit balanc
 _NO_MONEY_REASONS = frozenset({"BILLING_DISABLED"})
 # The whole sentence: The input token count (n) exceeds the maximum number of tokens allowed (m).
 _TOO_LONG = ("exceeds the maximum number of tokens", "input token count")
+_GONE = "cachedcontent not found"
 _RETRY_INFO = "google.rpc.RetryInfo"
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
@@ -97,6 +99,9 @@ def refusal(status: int, *, body: object, headers: Mapping[str, str]) -> TokenOp
     lowered = said.lower()
     if status == 402 or reasons & _NO_MONEY_REASONS or (status in (400, 403, 429) and _says(_NO_MONEY, lowered)):
         return SpendLimitReached(message)
+    # "CachedContent not found (or permission denied)": the API does not tell an expired name from somebody else's.
+    if status in (403, 404) and _GONE in lowered:
+        return PrefixGone(message)
     if status in (401, 403) or reasons & _NO_KEY_REASONS or (status == 400 and _says(_NO_KEY, lowered)):
         return AuthenticationFailed(message)
     if status == 400 and error.get("status") == _NO_ACCOUNT_STATUS:

@@ -50,6 +50,8 @@ def door(
         ours = problem if isinstance(problem, TokenOptError) else mapped(problem)
         if ours is None:
             raise
+        if isinstance(ours, ProviderUnavailable) and _broke_after_sending(problem):
+            ours.may_be_billed = True
         hidden = [secret for secret in secrets() if len(secret) >= _SHORTEST_SECRET_CHARS]
         # The HTTP library quotes the header it refuses, and a header may be a key that we do not know of.
         quotes_header = isinstance(problem.__cause__ or problem, httpx2.LocalProtocolError)
@@ -61,6 +63,22 @@ def door(
         if ours is problem:
             raise
         raise ours from problem
+
+
+def _broke_after_sending(problem: BaseException) -> bool:
+    """Whether the connection ended, or time ran out, when the request was on its way or there already."""
+    import httpx2
+
+    unsent = httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.LocalProtocolError
+    broke = httpx2.TimeoutException | httpx2.NetworkError | httpx2.RemoteProtocolError | httpx2.StreamError
+    found: BaseException | None = problem
+    while found is not None:
+        if isinstance(found, unsent):
+            return False
+        if isinstance(found, broke):
+            return True
+        found = found.__cause__
+    return False
 
 
 def transport_error(vendor: str, problem: Exception) -> TokenOptError | None:

@@ -13,7 +13,7 @@ from tokenopt_pipeline.adapters.answer_reading import mapping_in, object_in, tok
 from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key
 from tokenopt_pipeline.adapters.http_refusals import error_in, one_line
 from tokenopt_pipeline.adapters.openai_dialect import StrictSchema, to_dialect, without_added_nulls
-from tokenopt_pipeline.adapters.openai_errors import mapped_errors, refusal, status_behind
+from tokenopt_pipeline.adapters.openai_errors import headroom, mapped_errors, refusal, status_behind
 from tokenopt_pipeline.adapters.openai_tools import calls_in_items, declarations, items
 from tokenopt_pipeline.adapters.schema_reading import NotExpressible
 from tokenopt_pipeline.adapters.tool_reading import carried
@@ -56,6 +56,11 @@ class OpenAIProvider:
             strict = strict_schema(request)
             raw = self._connected().responses.with_raw_response.create(**_body(request, strict), timeout=timeout_s)
             return _read(raw.content, raw.headers, request=request, strict=strict)
+
+    def reach(self, *, timeout_s: float) -> int:
+        """How many models it lists; costs nothing."""
+        with mapped_errors(_VENDOR, self._secrets):
+            return len(self._connected().models.list(timeout=timeout_s).data)
 
     def _connected(self) -> openai.OpenAI:
         with self._lock:
@@ -147,10 +152,12 @@ def _read(
                 text = without_added_nulls(text, request.output_schema)
             # Of a cut answer, the last call may be half a call.
             calls = calls_in_items(message["output"]) if request.tools and stop is StopReason.COMPLETE else ()
+            usage = _usage(message)
             return ModelResponse(
                 text="" if stop is StopReason.REFUSED else text,
                 stop=StopReason.TOOLS if calls else stop,
-                usage=_usage(message),
+                usage=usage,
+                headroom=headroom(headers, usage),
                 request_id=headers.get("x-request-id"),
                 simulated=SANDBOX_HEADER in headers,
                 refusal=words,
@@ -159,7 +166,9 @@ def _read(
             )
     except ValueError as problem:
         # A 200 that holds no answer comes from something between us and the provider.
-        raise ProviderUnavailable(f"{_VENDOR}: the response cannot be read: {one_line(problem)}") from problem
+        raise ProviderUnavailable(
+            f"{_VENDOR}: the response cannot be read: {one_line(problem)}", may_be_billed=True
+        ) from problem
     raise refusal(_VENDOR, status_behind(error), body=message, headers=headers)
 
 

@@ -16,6 +16,7 @@ from tokenopt_pipeline.adapters.http_refusals import (
     transport_error,
     words_in,
 )
+from tokenopt_pipeline.adapters.rate_limits import Limit, headroom_in
 from tokenopt_pipeline.domain.errors import (
     AuthenticationFailed,
     ContextWindowExceeded,
@@ -26,6 +27,8 @@ from tokenopt_pipeline.domain.errors import (
     SpendLimitReached,
     TokenOptError,
 )
+from tokenopt_pipeline.domain.flow import Headroom
+from tokenopt_pipeline.domain.usage import TokenUsage
 
 # All billing trouble has one type; its codes (error guide, as read in 2026-11) are listed for gateways that drop the type.
 _NO_MONEY_TYPES = frozenset({"insufficient_quota", "billing_error"})
@@ -130,7 +133,8 @@ def refusal(vendor: str, status: int, *, body: object, headers: Mapping[str, str
         return ContextWindowExceeded(message)
     wait = retry_after_s(headers)
     if status in (429, 503, 529):
-        return RateLimited(message, retry_after_s=_told_wait_s(lowered) if wait is None else wait)
+        wait = _told_wait_s(lowered) if wait is None else wait
+        return RateLimited(message, retry_after_s=wait, headroom=headroom(headers))
     if status in (408, 409, 499) or status >= 500:
         return ProviderUnavailable(message, retry_after_s=wait)
     return RequestRejected(message, status=status)
@@ -142,6 +146,16 @@ def status_behind(error: Mapping[str, object]) -> int:
     if code.startswith("invalid_") and code not in _STATUS_OF:
         return 400
     return _STATUS_OF.get(code) or _STATUS_OF.get(kind) or 500
+
+
+def headroom(headers: Mapping[str, str], usage: TokenUsage | None = None) -> Headroom | None:
+    """What the headers say is left of the limits; `usage` is what this very request used, cached tokens included."""
+    used = None if usage is None else usage.input_total + usage.output
+    return headroom_in(
+        headers,
+        requests=Limit(left="x-ratelimit-remaining-requests", reset="x-ratelimit-reset-requests"),
+        tokens=[Limit(left="x-ratelimit-remaining-tokens", reset="x-ratelimit-reset-tokens", used=used)],
+    )
 
 
 def _bare_error(body: object) -> Mapping[str, object]:

@@ -45,6 +45,12 @@ class Dialect:
     mixes_enum_types: bool
     #: Whether every property has to be required, so that an optional one has to be nullable instead.
     requires_all: bool
+    #: Whether the types of choices stand beside them; one that takes every scalar may refuse choices beside a list of types.
+    types_choices: bool = True
+    #: Largest `minItems`; None: any.
+    most_min_items: int | None = None
+    #: What a schema says about itself without binding its values.
+    annotations: tuple[str, ...] = ANNOTATIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,22 +96,23 @@ class Translation:
             raise NotExpressible("a dynamic reference")
         if "$ref" in schema:
             return self._reference(schema, is_optional=is_optional)
-        annotations = {key: schema[key] for key in ANNOTATIONS if key in schema}
+        annotations = {key: schema[key] for key in self._dialect.annotations if key in schema}
         types = types_of(schema)
         if "enum" in schema or "const" in schema:
-            return _with_moved({**annotations, **self._choices(schema, types)}, schema, {"enum", "const", "type"})
+            return self._with_moved({**annotations, **self._choices(schema, types)}, schema, {"enum", "const", "type"})
         union = next((key for key in _UNIONS if key in schema), None)
         if union is not None:
             parts = _alternatives(schema, union, types)
             if parts:
                 any_of = [self._fragment(alternative, is_optional=is_optional) for alternative in parts]
-                return _with_moved({**annotations, "anyOf": any_of}, schema, {union, "type"})
+                return self._with_moved({**annotations, "anyOf": any_of}, schema, {union, "type"})
         if not types:
             raise NotExpressible("a value of any type")
         if len(types) > 1:
             return self._of_several_types(schema, types, annotations, is_optional=is_optional)
         typed, said = self._of_type(types[0], schema, is_optional=is_optional)
-        return _with_moved({"type": types[0], **annotations, **typed}, schema, {"type", *typed, *said})
+        unsaid = {key for key in typed if key in ("minItems",) and typed[key] != schema[key]}
+        return self._with_moved({"type": types[0], **annotations, **typed}, schema, {"type", *typed, *said} - unsaid)
 
     def _reference(self, schema: Mapping[str, object], *, is_optional: bool) -> dict[str, Any]:
         others = set(schema) - {"$ref", "type", *ANNOTATIONS, *SILENT}
@@ -121,7 +128,10 @@ class Translation:
     def _choices(self, schema: Mapping[str, object], types: list[str]) -> dict[str, Any]:
         """The scalars that the enum or const leaves possible, with their types."""
         by_type: dict[str, list[Any]] = {}
-        for choice in choices_of(schema, types):
+        choices = choices_of(schema, types)
+        if choices and not self._dialect.types_choices:
+            return {"const": choices[0]} if "const" in schema else {"enum": choices}
+        for choice in choices:
             by_type.setdefault(json_type(choice), []).append(choice)
         if not by_type:
             raise NotExpressible("an enum without a string, number, boolean or null that its type allows")
@@ -144,21 +154,22 @@ class Translation:
         about = frozenset[str]().union(*ABOUT.values())
         plain = not about & set(schema) and not {"object", "array"} & set(types)
         if plain and len(types) == 2 and "null" in types:
-            return _with_moved({"type": types, **annotations}, schema, {"type"})
+            return self._with_moved({"type": types, **annotations}, schema, {"type"})
         any_of = []
         for kind in types:
             own = ABOUT.get("number" if kind == "integer" else kind, frozenset())
             narrowed = {"type": kind, **{key: value for key, value in schema.items() if key in own}}
             any_of.append(self._fragment(narrowed, is_optional=is_optional))
-        return _with_moved({**annotations, "anyOf": any_of}, schema, {"type", *about})
+        return self._with_moved({**annotations, "anyOf": any_of}, schema, {"type", *about})
 
     def _of_type(
         self, kind: str, schema: Mapping[str, object], *, is_optional: bool
     ) -> tuple[dict[str, Any], frozenset[str]]:
         """(keywords of the translation, keywords of the original that they say)."""
-        kept = {
-            key: schema[key] for key in schema if key in self._dialect.constraints and self._takes(key, schema[key])
-        }
+        about = ABOUT.get("number" if kind == "integer" else kind, frozenset()) | {"format"}
+        kept: dict[str, Any] = {key: schema[key] for key in schema if key in about and self._takes(key, schema[key])}
+        if self._dialect.most_min_items is not None and "minItems" in kept:
+            kept["minItems"] = min(int(kept["minItems"]), self._dialect.most_min_items)
         if kind == "object":
             return self._of_object(schema, is_optional=is_optional), frozenset({"required", "additionalProperties"})
         if kind == "array":
@@ -166,6 +177,8 @@ class Translation:
         return kept, frozenset()
 
     def _takes(self, keyword: str, value: object) -> bool:
+        if keyword not in self._dialect.constraints:
+            return False
         if keyword == "format":
             return isinstance(value, str) and value in self._dialect.formats
         if keyword == "pattern":
@@ -187,8 +200,10 @@ class Translation:
             if absent and self._dialect.requires_all:
                 self.adds_null = True
                 translated[name] = _nullable(translated[name])
-        listed = list(properties) if self._dialect.requires_all else required
-        return {"properties": translated, "required": listed, "additionalProperties": False}
+        listed = {"required": required} if "required" in schema else {}
+        if self._dialect.requires_all:
+            listed = {"required": list(properties)}
+        return {"properties": translated, **listed, "additionalProperties": False}
 
     def _of_array(self, schema: Mapping[str, object], *, is_optional: bool) -> dict[str, Any]:
         first = schema.get("prefixItems")
@@ -199,6 +214,16 @@ class Translation:
 
     def _items(self, schema: Mapping[str, object], *, is_optional: bool) -> dict[str, Any]:
         return {"items": self._fragment(schema.get("items"), is_optional=is_optional)}
+
+    def _with_moved(
+        self, translated: dict[str, Any], schema: Mapping[str, object], said: set[str] | frozenset[str]
+    ) -> dict[str, Any]:
+        """The translation with everything that it does not say already told in its description."""
+        silent = {*said, *self._dialect.annotations, *SILENT}
+        moved = [f"{key}: {canonical_json(value)}" for key, value in schema.items() if key not in silent]
+        if moved:
+            translated["description"] = f"{translated.get('description', '')} ({'; '.join(moved)})".strip()
+        return translated
 
 
 def fragments(schema: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -247,14 +272,3 @@ def _nullable(fragment: dict[str, Any]) -> dict[str, Any]:
     if "anyOf" in fragment:
         return {**fragment, "anyOf": [*fragment["anyOf"], {"type": "null"}]}
     return {"anyOf": [fragment, {"type": "null"}]}
-
-
-def _with_moved(
-    translated: dict[str, Any], schema: Mapping[str, object], said: set[str] | frozenset[str]
-) -> dict[str, Any]:
-    """The translation with everything that it does not say already told in its description."""
-    silent = {*said, *ANNOTATIONS, *SILENT}
-    moved = [f"{key}: {canonical_json(value)}" for key, value in schema.items() if key not in silent]
-    if moved:
-        translated["description"] = f"{translated.get('description', '')} ({'; '.join(moved)})".strip()
-    return translated

@@ -230,18 +230,21 @@ def status(run: str | None, as_json: bool) -> int:
 @AS_JSON
 @contract
 def explain(block_uid: str, run_id: str, as_json: bool) -> int:
-    """One block's whole story: decision, pack, route, calls, tokens, dollars, output.
+    """One block's whole story: decision, pack, route, calls, caches, tokens, dollars, output.
 
     `tokenopt export RUN --format csv` lists the blocks and their BLOCK_UID, <document id>:<index>.
     """
+    from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
     from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
     from tokenopt_pipeline.adapters.postgres.stories import PostgresStories
-    from tokenopt_pipeline.cli.telling import story_lines
+    from tokenopt_pipeline.assembly import RunTables
+    from tokenopt_pipeline.cli.telling import add_cache_outcomes, story_lines
     from tokenopt_pipeline.cli.workspace import open_workspace
 
     with open_workspace() as workspace:
         found = PostgresRuns(workspace.connection).find(run_id)
         story = PostgresStories(workspace.connection).of_block(found, block_uid)
+        add_cache_outcomes(story, PostgresCacheStories(workspace.connection, tables=RunTables()).of(found))
     if as_json:
         _print_json(story)
     else:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tokenopt_pipeline.domain.overlays import OverlayStatus
+
 
 def summary_lines(s: Mapping[str, Any]) -> list[str]:
     """The summary of a run, one aspect per line. Unknown is a dash."""
     outcomes, tokens = s["outcomes"], s["tokens"]
     split = f" ({s['packs_from_splits']} from splits)" if s["packs_from_splits"] else ""
     failed = f" · {s['calls_failed']} tries got no answer" if s["calls_failed"] else ""
-    lost = s["calls_without_stored_answer"]
-    failed += f" · {lost} begun whose answer was never stored (possibly billed)" if lost else ""
+    lost = s["calls_that_may_be_billed"]
+    failed += f" · {lost} sent whose answer was never had (possibly billed)" if lost else ""
     lines = [
         f"run         {s['run']}   {s['schema']} over {s['collection']}   {s['state']}, {s['kind']}",
         f"blocks      {s['blocks']:,} in {s['shards']} shard{'s' if s['shards'] != 1 else ''}",
@@ -25,10 +27,15 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
         f"calls       {s['calls']:,}{failed}",
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output {tokens['output']:,}",
+        *_cache_lines(s.get("cache", {})),
         f"dollars     {dollars(s['usd'])} {s['kind']}, at list price",
         f"baseline    {dollars(s['usd_baseline'])} computed: the same blocks one per call, nothing skipped, cached or packed",
         "overlays    "
-        + " · ".join(f"{name} {n:,}" for name, n in outcomes.items() if n or name in ("ai_complete", "failed")),
+        + " · ".join(
+            f"{name} {n:,}"
+            for name, n in outcomes.items()
+            if n or name in (OverlayStatus.AI_COMPLETE, OverlayStatus.FAILED)
+        ),
     ]
     if s["failed_by_class"]:
         lines.append(f"failed      {outcomes['failed']:,}{_by(s['failed_by_class'])}")
@@ -36,6 +43,18 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
         lines.append(f"budget      {dollars(s['budget_usd'])}")
     lines.append(f"violations  {s['violations']} of exactly one outcome per block")
     return lines
+
+
+def _cache_lines(outcomes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What became of the calls' shared prefixes, and why the newest of those that did not read theirs."""
+    if not outcomes:
+        return []
+    counts = ", ".join(f"{name.replace('_', ' ')} {told['calls']:,}" for name, told in outcomes.items())
+    return [f"cache       {counts}"] + [
+        f"            {name.replace('_', ' ')}, call {told['newest']}: {told['why']}"
+        for name, told in outcomes.items()
+        if name not in ("hit", "first")
+    ]
 
 
 def dollars(amount: float | None) -> str:

@@ -57,17 +57,15 @@ def build(
     from tokenopt_pipeline import assembly
     from tokenopt_pipeline.adapters.chunking import SUFFIXES, read_sources
     from tokenopt_pipeline.adapters.clock import SystemClock
-    from tokenopt_pipeline.adapters.files import load_policy, load_probes, parse_setting
+    from tokenopt_pipeline.adapters.files import load_probes, parse_setting, resolve_policy
     from tokenopt_pipeline.adapters.source_files import find_sources
     from tokenopt_pipeline.cli.workspace import open_workspace
-    from tokenopt_pipeline.domain.policy import resolve
     from tokenopt_pipeline.domain.references import check_reference_name
 
     check_reference_name(name)
-    layers: list[tuple[str, Any]] = [] if policy is None else [(f"policy {policy}", load_policy(policy))]
-    layers += [(f"--set {text}", parse_setting(text)) for text in settings]
+    layers = [(f"--set {text}", parse_setting(text)) for text in settings]
     layers += [] if embedder is None else [("--embedder", {"retrieval": {"embedder": embedder}})]
-    retrieval = resolve(layers).policy.retrieval
+    retrieval = resolve_policy(policy, *layers).policy.retrieval
     asked = [] if probes is None else load_probes(probes)
     sources = read_sources(find_sources(paths, SUFFIXES))
     with open_workspace() as workspace, _progress() as progress:

@@ -1,12 +1,10 @@
-"""Commands that operate the product: demo, up, down, doctor, init, migrate, sandbox."""
+"""Commands that operate the product: demo, up, down, doctor, init, migrate, policy, sandbox."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ from typing import Any
 import click
 
 from tokenopt_pipeline.cli.exits import DEPENDENCY_MISSING, DONE, contract
-from tokenopt_pipeline.domain.errors import InvalidInput, TokenOptError
-from tokenopt_pipeline.settings import Settings, read_settings
+from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.settings import read_settings
 
 _DEMO_COLLECTION, _DEMO_SCHEMA = "demo", "facts-and-entities"
 
@@ -90,54 +88,21 @@ def down(as_json: bool) -> int:
     return DONE
 
 
-@click.command(short_help="Say what is configured and what is missing.")
+@click.command(short_help="Say what is configured, reachable and priced.")
+@click.option("--policy", "policy_file", metavar="FILE", help="Look at this policy's own servers and models, too.")
 @_AS_JSON
 @contract
-def doctor(as_json: bool) -> int:
-    """Say what is configured, reachable and priced, and what is missing."""
-    findings = _diagnose(read_settings())
+def doctor(policy_file: str | None, as_json: bool) -> int:
+    """Say what is configured, reachable and priced, and what is missing. Asks providers for their list of models, which is free."""
+    from tokenopt_pipeline.cli.diagnosis import diagnose
+
+    findings = diagnose(read_settings(), policy_file)
     if as_json:
         click.echo(json.dumps(findings))
     else:
         for name, finding in findings.items():
             click.echo(f"{'ok     ' if finding['ok'] else 'MISSING'}  {name:<12} {finding['found']}")
     return DONE if all(f["ok"] for f in findings.values()) else DEPENDENCY_MISSING
-
-
-def _diagnose(settings: Settings) -> dict[str, dict[str, Any]]:
-    from tokenopt_pipeline import assembly
-    from tokenopt_pipeline.adapters.model_table import ModelTable
-    from tokenopt_pipeline.adapters.postgres.server import redacted
-    from tokenopt_pipeline.adapters.prices import ListPrices
-    from tokenopt_pipeline.domain.policy import Policy
-    from tokenopt_pipeline.domain.routing import ModelRef, models_in_use
-    from tokenopt_pipeline.domain.usage import TokenUsage
-
-    findings: dict[str, dict[str, Any]] = {"home": {"ok": True, "found": str(settings.home)}}
-
-    def look(name: str, finding: Callable[[], str]) -> None:
-        try:
-            findings[name] = {"ok": True, "found": finding()}
-        except TokenOptError as problem:
-            findings[name] = {"ok": False, "found": str(problem)}
-
-    look("database", lambda: redacted(assembly.open_database(settings)))
-
-    backend = assembly.open_backend(settings)
-    for name, vendor in settings.vendors.items():
-        if name in backend.kinds:
-            where = vendor.base_url or ("the vendor" if vendor.has_credentials else "the local sandbox")
-            findings[name] = {"ok": True, "found": f"{backend.kinds[name]}, at {where}"}
-        else:
-            findings[name] = {"ok": True, "found": f"not configured: {vendor.key_variable} is not set"}
-    models, prices = ModelTable(), ListPrices()
-
-    def model(ref: ModelRef) -> str:
-        return f"{models.spec(ref).ref}, {'no price known' if prices.usd(ref, TokenUsage()) is None else 'priced'}"
-
-    for ref in models_in_use(Policy().routing):
-        look(f"tier model {ref.model}", partial(model, ref))
-    return findings
 
 
 @click.command(short_help="Write a policy file and the shipped schemas.")
@@ -184,6 +149,30 @@ def migrate(as_json: bool) -> int:
 
 
 @click.group()
+def policy() -> None:
+    """Policy files as they were used."""
+
+
+@policy.command(short_help="Who changed which policy file, when, and what.")
+@click.option("--most", default=20, show_default=True, type=click.IntRange(1, 1000), help="Changes to show.")
+@_AS_JSON
+@contract
+def log(most: int, as_json: bool) -> int:
+    """Changes of the policy files that runs were made with, the newest first: who, when, and each key's old and new value."""
+    from tokenopt_pipeline.adapters.postgres.policies import PostgresPolicies
+    from tokenopt_pipeline.cli.telling import policy_lines
+    from tokenopt_pipeline.cli.workspace import open_workspace
+
+    with open_workspace() as workspace:
+        changes = PostgresPolicies(workspace.connection).changes(most)
+    if as_json:
+        click.echo(json.dumps({"changes": changes}, ensure_ascii=False, default=str))
+    else:
+        click.echo("\n".join(policy_lines(changes)) if changes else "no run was made with a policy file yet")
+    return DONE
+
+
+@click.group()
 def sandbox() -> None:
     """The stand-in provider that answers when there is no key."""
 
@@ -202,4 +191,4 @@ def _shipped(name: str) -> Path:
     return installed if installed.exists() else Path(str(files("tokenopt_pipeline"))).parent / name
 
 
-COMMANDS = (up, down, doctor, init, migrate, sandbox)
+COMMANDS = (up, down, doctor, init, migrate, policy, sandbox)

@@ -7,12 +7,12 @@ from typing import Any
 
 from tokenopt_pipeline import assembly
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
-from tokenopt_pipeline.adapters.model_table import ModelTable
+from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
-from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.figures import dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
+from tokenopt_pipeline.stages.plan import learn
 from tokenopt_pipeline.stages.predict import predict_run
 
 
@@ -21,11 +21,12 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
     request = build_request(asked, backend=assembly.open_backend(workspace.settings))
     # A collection that does not exist is refused; one without blocks predicts nothing.
     assembly.collections_on(workspace.connection).document_ids(asked.collection)
+    learned = learn(request, calls=PostgresLearning(workspace.connection))
     predicted = predict_run(
         request,
         planning=PostgresPlanning(workspace.connection),
-        models=ModelTable(),
-        prices=ListPrices(),
+        models=assembly.models_under(request.resolved.policy, learned),
+        prices=assembly.prices_under(request.resolved.policy),
         validators=JsonSchemaValidators(),
         tokenizer=O200kTokenizer(),
     )

@@ -144,14 +144,11 @@ def backtest_policy(
     `random` is the best blind mixture of whole tiers that costs the same; `perfect-check` goes up the tiers until an answer
     is right; `oracle` knows the cheapest right answer in hindsight. Figures are recorded.
     """
-    from tokenopt_pipeline.adapters.files import load_policy
+    from tokenopt_pipeline.adapters.files import resolve_policy
     from tokenopt_pipeline.cli.routing_figures import backtest_document, backtest_lines, draw_pareto
     from tokenopt_pipeline.domain.backtesting import backtest
-    from tokenopt_pipeline.domain.policy import resolve
 
-    written = load_policy(policy)
-    name = f"policy {policy}"
-    routing = resolve([(name, written.document)], lines={name: written.lines}).policy.routing
+    routing = resolve_policy(policy).policy.routing
     measured = routing.measured
     if measured is not None and not any(selection[tier] for tier in _TIERS):
         selection.update(measured.models)
@@ -159,7 +156,7 @@ def backtest_policy(
     used = {routing.default_tier, *(t for rule in routing.rules for t in _tiers_of(rule))}
     if absent := sorted(used - set(recorded.models)):
         raise InvalidInput(
-            f"{name} sends blocks to tier {absent[0]}, and no model was recorded for it: name one with --{absent[0]}"
+            f"policy {policy} sends blocks to tier {absent[0]}, and no model was recorded for it: name one with --{absent[0]}"
         )
     result = backtest(routing, recorded.rows, reference=_reference(reference, recorded))
     if plot is not None:

@@ -15,39 +15,41 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tokenopt_pipeline import assembly
 from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
-from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.postgres.connection import connect
+from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
-from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.exits import DONE, STOPPED, WITH_FAILURES
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, audit_policy_file, build_request
 from tokenopt_pipeline.domain.errors import InvalidInput, ShardBusy, StoreUnavailable, TokenOptError
-from tokenopt_pipeline.domain.runs import Run, Shard, shard_key
-from tokenopt_pipeline.stages.plan import plan_run
+from tokenopt_pipeline.domain.overlays import OverlayStatus
+from tokenopt_pipeline.domain.runs import Run, RunState, Shard, shard_key
+from tokenopt_pipeline.stages.plan import learn, plan_run
 
 
 def summaries_on(workspace: Workspace) -> PostgresSummaries:
     """The figures of runs in this workspace."""
-    return PostgresSummaries(workspace.connection, models=ModelTable(), prices=ListPrices())
+    return PostgresSummaries(workspace.connection, tables=assembly.RunTables())
 
 
 def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run:
     """The run these options ask for: the unfinished one of the same inputs, else a new one."""
     request = build_request(asked, backend=assembly.open_backend(workspace.settings))
     clock, new_id = SystemClock(), _new_run_id()
+    learned = learn(request, calls=PostgresLearning(workspace.connection))
     run = plan_run(
         request,
         run_id=new_id,
         collections=assembly.collections_on(workspace.connection),
         runs=PostgresRuns(workspace.connection),
-        models=ModelTable(),
-        prices=ListPrices(),
+        models=assembly.models_under(request.resolved.policy, learned),
+        prices=assembly.prices_under(request.resolved.policy),
         validators=JsonSchemaValidators(),
         tokenizer=O200kTokenizer(),
         now=clock.now(),
+        learned=learned,
     )
     if asked.policy is not None:
         audit_policy_file(workspace, asked.policy)
@@ -73,7 +75,7 @@ def execute(workspace: Workspace, run: Run, *, console: Console) -> dict[str, An
 
     summaries = summaries_on(workspace)
     # A process killed in its last moment may leave a run open whose blocks have all ended: its last shard closes it.
-    unfinished = (summaries.unfinished_shards(run) or [run.n_shards - 1]) if run.state == "open" else []
+    unfinished = (summaries.unfinished_shards(run) or [run.n_shards - 1]) if run.state is RunState.OPEN else []
     result = LaunchResult(dagster_runs=(), checks={})
     if unfinished:
         with open_instance(workspace.settings, workspace.url) as instance:
@@ -103,17 +105,17 @@ def find_run(workspace: Workspace, run_id: str, *, collection: str | None) -> Ru
     run = PostgresRuns(workspace.connection).find(run_id)
     if collection not in (None, run.collection):
         raise InvalidInput(f"run {run_id} is over collection {run.collection!r}, not {collection!r}")
-    if run.state == "cancelled":
+    if run.state is RunState.CANCELLED:
         raise InvalidInput(f"run {run_id} was cancelled; the same command without --resume starts another")
     return run
 
 
 def outcome_code(summary: dict[str, Any]) -> int:
     """0, or 1 when a block failed, a check failed or exactly-one is violated, or 3 when the run was cancelled."""
-    if summary["state"] == "cancelled":
+    if summary["state"] == RunState.CANCELLED:
         return STOPPED
     failed_checks = any(c["passed"] < c["evaluated"] for c in summary.get("checks", {}).values())
-    if summary["outcomes"]["failed"] or summary["violations"] or failed_checks:
+    if summary["outcomes"][OverlayStatus.FAILED] or summary["violations"] or failed_checks:
         return WITH_FAILURES
     return DONE
 
@@ -209,7 +211,7 @@ def _show_progress(url: str, run: Run, console: Console, stop: threading.Event) 
         connect(url, application="tokenopt progress") as connection,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
-        summaries = PostgresSummaries(connection, models=ModelTable(), prices=ListPrices())
+        summaries = PostgresSummaries(connection, tables=assembly.RunTables())
         task = progress.add_task(run.run_id, total=max(run.n_blocks, 1), text="")
         while not stop.wait(every_s):
             now = summaries.progress(run)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tokenopt_pipeline.cli.figures import dollars
+from tokenopt_pipeline.domain.cache_breaks import CacheFinding
 from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.overlays import OverlayStatus
 
 
 def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
@@ -33,15 +35,23 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
             yield f"route       {call['route_reason']}"
             yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
         yield from _call_lines(call)
-    if story["status"] == "failed":
+    if story["status"] == OverlayStatus.FAILED:
         yield f"outcome     failed, {story['error_class']}: {story['error_detail']}"
-    elif story["status"] == "skipped":
+    elif story["status"] == OverlayStatus.SKIPPED:
         yield f"outcome     skipped by rule {story['rule_id']}"
     else:
         yield f"outcome     {story['status']}"
     answer = story["confirmed"] or story["staged"]
     if answer is not None:
         yield f"output      {json.dumps(answer, ensure_ascii=False)}"
+
+
+def add_cache_outcomes(story: Mapping[str, Any], findings: Iterable[CacheFinding]) -> None:
+    """Tells each call of a story what became of its shared prefix; None where that is not known any more."""
+    known = {finding.call_no: finding for finding in findings}
+    for call in story["calls"]:
+        found = known.get(call["call_no"])
+        call["cache"] = None if found is None else {"outcome": found.outcome.value, "why": found.detail}
 
 
 def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
@@ -59,8 +69,36 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
             f"{call['cache_read']:,} from cache, {call['cache_write_5m'] + call['cache_write_1h']:,} written; "
             f"output {call['output']:,}; {dollars(usd)} {call['kind']}, {call['latency_ms']:,} ms for the whole pack"
         )
+    if call.get("cache"):
+        yield f"cache       {call['cache']['outcome'].replace('_', ' ')}: {call['cache']['why']}"
     if call["finding"] is not None:
         yield f"finding     {call['finding']}{': ' + call['detail'] if call['detail'] else ''}"
+
+
+def policy_lines(changes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Changes of policy files as a person reads them: one line each, and one per key that changed."""
+    for change in changes:
+        old, new = _keys(change["old_policy"] or {}), _keys(change["new_policy"])
+        first = " first seen" if change["old_policy"] is None else ""
+        yield f"{change['changed_at']:%Y-%m-%d %H:%M:%S}  {change['changed_by']}  {change['path']}{first}"
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key) or (key in old) != (key in new):
+                yield f"    {key}: {_shown(old, key)} → {_shown(new, key)}"
+
+
+def _keys(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """`section.key` -> value; a section that is no mapping stands for itself."""
+    found: dict[str, Any] = {}
+    for section, members in policy.items():
+        if isinstance(members, Mapping):
+            found.update((f"{section}.{key}", value) for key, value in members.items())
+        else:
+            found[section] = members
+    return found
+
+
+def _shown(policy: Mapping[str, Any], key: str) -> str:
+    return json.dumps(policy[key], ensure_ascii=False) if key in policy else "—"
 
 
 def write_export(records: Iterable[dict[str, Any]], *, form: str, out: Path | None, properties: list[str]) -> int:

@@ -11,10 +11,10 @@ from typing import Any
 
 from tokenopt_pipeline import assembly
 from tokenopt_pipeline.adapters.clock import SystemClock
-from tokenopt_pipeline.adapters.files import load_policy, load_schema, parse_setting
+from tokenopt_pipeline.adapters.files import load_policy, load_schema, parse_setting, resolve_policy
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.policies import PostgresPolicies
-from tokenopt_pipeline.domain.policy import ResolvedPolicy, resolve
+from tokenopt_pipeline.domain.policy import ResolvedPolicy
 from tokenopt_pipeline.domain.routing import models_in_use
 from tokenopt_pipeline.domain.schemas import parse_schema
 from tokenopt_pipeline.settings import Settings, read_settings
@@ -63,7 +63,7 @@ def build_request(asked: Asked, *, backend: assembly.Backend) -> RunRequest:
         schema_source=source,
         resolved=resolved,
         mode=asked.mode,
-        kind=backend.kind_of(models_in_use(resolved.policy.routing)),
+        kind=backend.under(resolved.policy).kind_of(models_in_use(resolved.policy.routing)),
     )
 
 
@@ -75,16 +75,10 @@ def audit_policy_file(workspace: Workspace, path: str) -> None:
 
 
 def _resolve(asked: Asked, hints: Any) -> ResolvedPolicy:
-    layers: list[tuple[str, Any]] = []
-    lines = {}
-    if asked.policy is not None:
-        written = load_policy(asked.policy)
-        layers.append((f"policy {asked.policy}", written.document))
-        lines[f"policy {asked.policy}"] = written.lines
-    layers.append((f"schema {asked.schema}", hints))
+    layers: list[tuple[str, Any]] = [(f"schema {asked.schema}", hints)]
     if asked.model is not None:
         layers.append(("--model", {"routing": {"model": asked.model}}))
     layers += [(f"--set {text}", parse_setting(text)) for text in asked.settings]
     if asked.budget is not None:
         layers.append(("--budget", {"run": {"budget_usd": asked.budget}}))
-    return resolve(layers, lines=lines)
+    return resolve_policy(asked.policy, *layers)

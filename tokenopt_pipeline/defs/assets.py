@@ -3,6 +3,7 @@
 # No postponed annotations here: Dagster reads the types of context and resources from the function itself.
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -30,27 +31,34 @@ def _line_asset(
 
 
 def _per_shard(
-    context: dg.AssetExecutionContext, straight_line: StraightLine, stage: Callable[[Run, Shard], Mapping[str, int]]
+    context: dg.AssetExecutionContext,
+    straight_line: StraightLine,
+    stage: Callable[[Run, Shard], Mapping[str, int]],
+    story: Callable[[Run, Shard], Mapping[str, Mapping[str, Any]]] = lambda run, shard: {},
 ) -> dg.MaterializeResult[None]:
+    """`story` tells what is no count, after a shard: name -> JSON."""
     # A partitioned asset that is materialized without a partition would succeed and do nothing.
     if not context.has_partition_key and not context.has_partition_key_range:
         raise InvalidInput("choose the partitions to materialize: each is a shard of a run; `tokenopt run` makes them")
     keys = list(context.partition_keys)
     totals: dict[str, int] = {}
+    told: dict[str, dg.MetadataValue] = {}
     with straight_line.interrupt.kept():
         for key, run, shard in straight_line.shards(keys):
             counts = stage(run, shard)
             for name, count in counts.items():
                 totals[name] = totals.get(name, 0) + count
+            if len(keys) <= _MOST_PARTITIONS_WITH_METADATA:
+                told = {name: dg.MetadataValue.json(said) for name, said in story(run, shard).items()}
             if 1 < len(keys) <= _MOST_PARTITIONS_WITH_METADATA:
-                context.add_asset_metadata(dict(counts), partition_key=key)
+                context.add_asset_metadata({**counts, **told}, partition_key=key)
             said = ", ".join(f"{name} {count}" for name, count in counts.items())
             context.log.info("%s: %s", key, said or "nothing")
             if straight_line.interrupt.asked():
                 break
-    return dg.MaterializeResult(
-        metadata=totals if len(keys) == 1 or len(keys) > _MOST_PARTITIONS_WITH_METADATA else None
-    )
+    if len(keys) > _MOST_PARTITIONS_WITH_METADATA:
+        return dg.MaterializeResult(metadata=totals)
+    return dg.MaterializeResult(metadata={**totals, **told} if len(keys) == 1 else None)
 
 
 @_line_asset(deps=[], kind="postgres")
@@ -85,7 +93,7 @@ def model_responses(context: dg.AssetExecutionContext, straight_line: StraightLi
         straight_line.refuse_other_kind(run)
         return {"calls": straight_line.line.collect(run, shard)}
 
-    return _per_shard(context, straight_line, collect)
+    return _per_shard(context, straight_line, collect, straight_line.calls_story)
 
 
 @_line_asset(deps=[model_responses], kind="postgres")

@@ -3,27 +3,32 @@
 # No postponed annotations here: Dagster reads the types of context and resources from the function itself.
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
-from tokenopt_pipeline.adapters.postgres.findings import CheckFinding, PostgresFindings
 from tokenopt_pipeline.defs.assets import reconciled_overlays
 from tokenopt_pipeline.defs.partitions import shards
 from tokenopt_pipeline.defs.resources import StraightLine
 from tokenopt_pipeline.domain.errors import NotFound
 from tokenopt_pipeline.domain.runs import Run, Shard
 
-Look = Callable[[PostgresFindings, Run, Shard], CheckFinding]
+if TYPE_CHECKING:
+    from tokenopt_pipeline.adapters.postgres.findings import CheckFinding, PostgresFindings
+
+#: One property of a shard, looked up. What it is looked up with is imported when a check runs: see resources.py.
+Look = Callable[["PostgresFindings", Run, Shard], "CheckFinding"]
 
 
 def evaluations(
     instance: dg.DagsterInstance, straight_line: StraightLine, name: str, look: Look, partition_keys: Sequence[str]
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """One evaluation per asked partition, tied to its latest materialization; a partition of no run fails."""
+    from tokenopt_pipeline.adapters.postgres.findings import CheckFinding, PostgresFindings
+
     targets = _latest_materializations(instance, partition_keys)
     findings = PostgresFindings(straight_line.connection)
     for key in partition_keys:
@@ -70,9 +75,7 @@ def _latest_materializations(
     }
 
 
-def _check(look: Look, description: str) -> dg.AssetChecksDefinition:
-    name = look.__name__
-
+def _check(name: str, look: Look, description: str) -> dg.AssetChecksDefinition:
     def check(
         context: dg.AssetCheckExecutionContext, straight_line: StraightLine
     ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
@@ -86,9 +89,29 @@ def _check(look: Look, description: str) -> dg.AssetChecksDefinition:
 
 
 CHECKS = [
-    _check(PostgresFindings.every_block_has_one_outcome, "Every block of the shard has exactly one outcome."),
-    _check(PostgresFindings.overlays_satisfy_their_schema, "Every answer is valid against the run's schema."),
-    _check(PostgresFindings.every_skip_has_a_rule, "Every skipped block has a stored rule and evidence."),
-    _check(PostgresFindings.ledger_equals_calls, "Every answered call has exactly one ledger row."),
-    _check(PostgresFindings.spend_is_within_budget, "The run has spent at most its budget."),
+    _check(
+        "every_block_has_one_outcome",
+        lambda findings, run, shard: findings.every_block_has_one_outcome(run, shard),
+        "Every block of the shard has exactly one outcome.",
+    ),
+    _check(
+        "overlays_satisfy_their_schema",
+        lambda findings, run, shard: findings.overlays_satisfy_their_schema(run, shard),
+        "Every answer is valid against the run's schema.",
+    ),
+    _check(
+        "every_skip_has_a_rule",
+        lambda findings, run, shard: findings.every_skip_has_a_rule(run, shard),
+        "Every skipped block has a stored rule and evidence.",
+    ),
+    _check(
+        "ledger_equals_calls",
+        lambda findings, run, shard: findings.ledger_equals_calls(run, shard),
+        "Every answered call has exactly one ledger row.",
+    ),
+    _check(
+        "spend_is_within_budget",
+        lambda findings, run, shard: findings.spend_is_within_budget(run, shard),
+        "The run has spent at most its budget.",
+    ),
 ]

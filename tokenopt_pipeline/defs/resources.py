@@ -1,23 +1,31 @@
-"""What assets and checks reach the outside with."""
+"""What assets and checks reach the outside with.
+
+What is outside is imported where it is reached for: a code location that is only loaded, as the UI and the daemon do for every
+look at it, needs none of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import PrivateAttr
 
-from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
-from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
-from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
-from tokenopt_pipeline.assembly import Backend, line_on, open_backend, open_database
 from tokenopt_pipeline.defs.interrupts import Interrupt
+from tokenopt_pipeline.domain.cache_breaks import cache_summary
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.routing import models_in_use
-from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.domain.runs import Run, RunState, Shard
 from tokenopt_pipeline.settings import read_settings
-from tokenopt_pipeline.stages.line import Line
+
+if TYPE_CHECKING:
+    from tokenopt_pipeline.adapters.postgres.connection import Connection
+    from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
+    from tokenopt_pipeline.assembly import Backend
+    from tokenopt_pipeline.stages.index import Indexing
+    from tokenopt_pipeline.stages.line import Line
 
 
 class StraightLine(dg.ConfigurableResource["StraightLine"]):
@@ -34,6 +42,9 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Starts the embedded server if it must, migrates, connects."""
+        from tokenopt_pipeline.adapters.postgres.connection import connect
+        from tokenopt_pipeline.assembly import open_database
+
         url = open_database(read_settings())
         self._connection = self._stack.enter_context(connect(url, application="tokenopt dagster"))
 
@@ -51,6 +62,8 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
     @property
     def backend(self) -> Backend:
         """The vendors, or the sandbox when there is no key; looked for on first use."""
+        from tokenopt_pipeline.assembly import open_backend
+
         if self._backend is None:
             self._backend = open_backend(read_settings())
         return self._backend
@@ -63,12 +76,30 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
     @property
     def line(self) -> Line:
         """The stages."""
+        from tokenopt_pipeline.assembly import line_on
+
         if self._line is None:
             self._line = line_on(self.connection, self.backend, stop=self._interrupt.asked)
         return self._line
 
+    def indexing(self, embedder: str) -> Indexing:
+        """Building indexes with an embedder. Raises InvalidInput for one that nobody knows."""
+        from tokenopt_pipeline.assembly import indexing_on
+
+        return indexing_on(self.connection, read_settings(), embedder=embedder)
+
+    @property
+    def references(self) -> PostgresReferences:
+        """References and the indexes that serve them."""
+        from tokenopt_pipeline.assembly import references_on
+
+        return references_on(self.connection)
+
     def shards(self, partition_keys: Sequence[str]) -> Iterator[tuple[str, Run, Shard]]:
         """(partition key, run, shard) for every asked partition, in order. Raises NotFound."""
+        from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
+        from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
+
         # Not through the line: whoever only looks needs no provider.
         store, found = PostgresShards(self.connection), PostgresRuns(self.connection)
         runs: dict[str, Run] = {}
@@ -78,10 +109,18 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
                 runs[run_id] = found.find(run_id)
             yield key, runs[run_id], shard
 
+    def calls_story(self, run: Run, shard: Shard) -> Mapping[str, Mapping[str, Any]]:
+        """How wide the windows to the models are, and what became of the shard's shared prefixes."""
+        from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
+        from tokenopt_pipeline.assembly import RunTables
+
+        findings = PostgresCacheStories(self.connection, tables=RunTables()).of(run, shard_no=shard.shard_no)
+        return {"flow": self.line.flow(), "cache": cache_summary(findings), **self.line.cache_story()}
+
     def refuse_other_kind(self, run: Run) -> None:
         """Raises InvalidInput when calling now would mix simulated and live answers in one run."""
-        line_kind = self.backend.kind_of(models_in_use(run.policy.routing))
-        if run.state == "open" and run.kind != line_kind:
+        line_kind = self.backend.under(run.policy).kind_of(models_in_use(run.policy.routing))
+        if run.state is RunState.OPEN and run.kind != line_kind:
             raise InvalidInput(
                 f"run {run.run_id} is {run.kind}, but the environment's provider is {line_kind}; the two are never mixed"
             )

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from tokenopt_pipeline.domain.outputs import DecodedAnswer
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
+from tokenopt_pipeline.domain.prefixes import Prefix
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.retries import NextStep
 from tokenopt_pipeline.domain.usage import CallAssumptions
@@ -21,6 +22,7 @@ class AnsweredCall:
     pack: OpenPack
     members: Sequence[PackMember]
     request_fingerprint: str
+    prefix: Prefix
     #: None when the provider refused the request itself, so that nothing was billed.
     response: ModelResponse | None
     usd: Decimal | None

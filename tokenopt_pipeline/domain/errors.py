@@ -2,8 +2,9 @@
 
 TokenOptError
 ├─ TransientError              the same request may succeed later
-│  ├─ RateLimited              .retry_after_s
-│  ├─ ProviderUnavailable      .retry_after_s
+│  ├─ RateLimited              .retry_after_s .headroom
+│  ├─ ProviderUnavailable      .retry_after_s .may_be_billed
+│  ├─ PrefixGone               the provider no longer keeps the prefix that the request named
 │  ├─ ShardBusy                another process works on the same shard
 │  ├─ ReferenceBusy            another process indexes the same reference
 │  ├─ StoreUnavailable
@@ -31,6 +32,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from tokenopt_pipeline.domain.flow import Headroom
+
 
 class TokenOptError(Exception):
     """Root of every error raised on purpose. `str()` is one line that may be shown to a person."""
@@ -43,18 +46,26 @@ class TransientError(TokenOptError):
 class RateLimited(TransientError):
     """The provider asked us to slow down."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, headroom: Headroom | None = None) -> None:
         super().__init__(message)
         #: Seconds the provider asked us to wait; None when it did not say.
         self.retry_after_s = retry_after_s
+        #: What is left of its limits; None when it did not say.
+        self.headroom = headroom
 
 
 class ProviderUnavailable(TransientError):
     """The provider could not be reached or failed on its side."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, may_be_billed: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        #: The request was sent and no answer came, or none that can be read: the provider may have done the work.
+        self.may_be_billed = may_be_billed
+
+
+class PrefixGone(TransientError):
+    """The provider no longer keeps the prefix that the request named; with its prefix in it, the request may succeed."""
 
 
 class ShardBusy(TransientError):

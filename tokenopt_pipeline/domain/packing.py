@@ -99,9 +99,11 @@ def pack_limits(
         cap = min(cap, max_blocks)
     output_budget = min(policy.max_output_tokens, model.max_output_tokens)
     window = min(policy.context_window_tokens, model.context_tokens)
-    # A reserve below the output that a request may ask for would let input and output together pass the window.
-    reserve = max(policy.output_reserve_tokens, output_budget)
-    fixed = reserve + policy.overhead_tokens + model.guarded_tokens(prefix_tokens)
+    # A small model's window has no room for reserves that were meant for large ones. Below the output that a request may ask
+    # for, a reserve would let input and output together pass the window.
+    reserve = max(min(policy.output_reserve_tokens, window // 4), output_budget + model.thinking_reserve_tokens)
+    overhead = min(policy.overhead_tokens, window // 16)
+    fixed = reserve + overhead + model.guarded_tokens(prefix_tokens)
     return PackLimits(
         max_blocks=max(cap, 1),
         input_budget_tokens=max(window - fixed, _MIN_INPUT_TOKENS),

@@ -20,7 +20,10 @@ class Places:
 
     def of(self, path: str) -> str:
         """`layer:line: path` of a key that some layer set; `policy: path` when none is known to have."""
-        key = ".".join(path.split(".")[:2]).partition("[")[0]
+        key = path
+        # Names that a person gives may hold dots, so the longest known key is the one.
+        while key and key not in self.sources:
+            key = _LAST_STEP.sub("", key) if _LAST_STEP.search(key) else ""
         layer = self.sources.get(key)
         return f"policy: {path}" if layer is None else f"{self.within(layer, path)}: {path}"
 

@@ -11,7 +11,9 @@ from typing import Any, cast
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.domain.model_overrides import ModelOverride, parse_models
 from tokenopt_pipeline.domain.places import Places
+from tokenopt_pipeline.domain.providers import CustomServer, parse_providers
 from tokenopt_pipeline.domain.routing import RoutingPolicy
 from tokenopt_pipeline.domain.routing_section import ROUTING_KEYS, parse_routing
 from tokenopt_pipeline.domain.tool_servers import parse_servers, servers_document
@@ -32,6 +34,10 @@ class CachingPolicy:
     """Provider-side prompt caching."""
 
     enabled: bool = _setting(True, "mark the shared prefix as cacheable where it will be read again")
+    keep_prefixes: bool = _setting(True, "rent a provider's storage for a long prefix where that pays")
+    implicit_hit_share: float = _setting(
+        0.5, "of requests that find their prefix at a provider that promises nothing", 0.0, 1.0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +139,10 @@ class Policy:
     retrieval: RetrievalPolicy = field(default_factory=RetrievalPolicy)
     bridge: BridgePolicy = field(default_factory=BridgePolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
+    #: Name -> a server of one's own, whose models are then called `name/model`.
+    providers: Mapping[str, CustomServer] = field(default_factory=dict)
+    #: `provider/model` -> what replaces the model table's and the price list's entries.
+    models: Mapping[str, ModelOverride] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,15 +171,19 @@ _SECTIONS: Mapping[str, type] = {
     "bridge": BridgePolicy,
 }
 _DOLLARS = frozenset({"budget_usd", "max_usd"})
+# Sections whose keys are names that a person gives; each is read by the noun it is about.
+_NAMED = ("providers", "models")
 
 
 def snapshot(policy: Policy) -> dict[str, Any]:
     """The policy as JSON values, complete: `resolve([("snapshot", snapshot(p))]).policy == p`."""
-    document = asdict(policy)
+    document = {name: asdict(getattr(policy, name)) for name in (*_SECTIONS, "routing")}
     for members in document.values():
         for key in _DOLLARS & set(members):
             members[key] = None if members[key] is None else str(members[key])
     document["bridge"]["servers"] = servers_document(policy.bridge.servers)
+    document["providers"] = {name: asdict(server) for name, server in policy.providers.items()}
+    document["models"] = {name: override.document() for name, override in policy.models.items()}
     return document
 
 
@@ -181,7 +195,7 @@ def resolve(
     `lines` says on which line of which layer a path stands (`Places.lines`).
     Raises PolicyInvalid naming the layer, its line where that is known, the key, what was found and what is allowed.
     """
-    values: dict[str, dict[str, object]] = {name: {} for name in (*_SECTIONS, "routing")}
+    values: dict[str, dict[str, object]] = {name: {} for name in (*_SECTIONS, "routing", *_NAMED)}
     sources: dict[str, str] = {}
     places = Places(sources=sources, lines=lines or {})
     for layer, document in layers:
@@ -196,18 +210,15 @@ def resolve(
                 raise PolicyInvalid(f"{place}: {section} must be a mapping of keys, found {members!r}")
             if section == "routing":
                 _forget_what_the_layer_replaces(values[section], members, sources)
-            known = ROUTING_KEYS if section == "routing" else {f.name for f in fields(_SECTIONS[section])}
             for key, value in members.items():
                 name = f"{section}.{key}"
-                if key not in known:
-                    place = places.within(layer, name)
-                    raise PolicyInvalid(f"{place}: unknown key {name}; known: {', '.join(sorted(known))}")
                 sources[name] = layer
-                values[section][str(key)] = (
-                    value if section == "routing" else _checked(places, section, str(key), value)
-                )
+                values[section][str(key)] = _checked(places, section, str(key), value)
     routing = parse_routing(values["routing"], places)
-    policy = Policy(**{name: cls(**values[name]) for name, cls in _SECTIONS.items()}, routing=routing)
+    providers = parse_providers(values["providers"], places)
+    models = parse_models(values["models"], places, servers=providers)
+    sections = {name: cls(**values[name]) for name, cls in _SECTIONS.items()}
+    policy = Policy(**sections, routing=routing, providers=providers, models=models)
     _check_together(policy, places)
     return ResolvedPolicy(policy=policy, sources=sources)
 
@@ -222,6 +233,14 @@ def _forget_what_the_layer_replaces(
 
 
 def _checked(places: Places, section: str, key: str, value: object) -> object:
+    if section in _NAMED:
+        return value
+    known = ROUTING_KEYS if section == "routing" else {f.name for f in fields(_SECTIONS[section])}
+    if key not in known:
+        where = places.within(places.sources[f"{section}.{key}"], f"{section}.{key}")
+        raise PolicyInvalid(f"{where}: unknown key {section}.{key}; known: {', '.join(sorted(known))}")
+    if section == "routing":
+        return value
     spec = next(f for f in fields(_SECTIONS[section]) if f.name == key)
     low, high = spec.metadata["low"], spec.metadata["high"]
     where = f"{places.of(f'{section}.{key}')} = {value!r}"
@@ -321,5 +340,7 @@ def defaults_document() -> str:
         f"    max_steps: {escalation.max_steps}  # tiers above its first one that a block may reach (1 to 2)",
         "    second_opinion: null  # a second cheap model, so that answers can disagree",
         "  measured: null  # the table behind fitted rules; `tokenopt route fit` writes it",
+        "providers: {}  # name -> {base_url, api_key_env, capability}: servers that speak Chat Completions",
+        "models: {}  # provider/model -> limits, manners and price that replace the tables': docs/providers.md",
     ]
     return "\n".join(lines) + "\n"

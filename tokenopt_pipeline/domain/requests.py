@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenopt_pipeline.domain.fingerprints import digest, ordered_json
+from tokenopt_pipeline.domain.flow import Headroom
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.prefixes import Prefix, prefix_of
 from tokenopt_pipeline.domain.tools import Tool, ToolCall, ToolResult, canonical_tools
 from tokenopt_pipeline.domain.usage import TokenUsage
 
@@ -45,7 +47,7 @@ class ModelRequest:
     #: JSON Schema of the answer.
     output_schema: Mapping[str, object]
     max_tokens: int
-    #: Lifetime of the cache mark at the end of `system`; None: no mark.
+    #: Lifetime of the cache mark at the end of `system` (domain/caching.py names them); None: no mark.
     cache_ttl: str | None
     #: Tools the model may call, sorted by wire name.
     tools: tuple[Tool, ...] = ()
@@ -53,10 +55,24 @@ class ModelRequest:
     turns: tuple[Turn, ...] = ()
     #: Whether the model may call no tool any more; only with tools.
     answer_now: bool = False
+    #: The provider's name for its copy of `system`, which then is not sent; the same bytes reach the model all the same.
+    kept_prefix: str | None = None
+
+    @property
+    def prefix(self) -> Prefix:
+        """What it shares with the other requests of its schema and model."""
+        return prefix_of(
+            model=str(self.model.ref),
+            system=self.system,
+            output_schema=self.output_schema,
+            output_method=self.model.output_method,
+            thinking=self.model.thinking,
+            tools=canonical_tools(self.tools) if self.tools else "",
+        )
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything sent; equal requests have equal fingerprints."""
+        """Digest of everything the model is told; equal requests have equal fingerprints, wherever their prefix is kept."""
         sent: dict[str, object] = {
             "model": str(self.model.ref),
             "system": self.system,
@@ -93,3 +109,5 @@ class ModelResponse:
     tool_calls: tuple[ToolCall, ...] = ()
     #: This answer for a turn of the next request, see `Turn.carry`; None unless tools were offered.
     carry: str | None = None
+    #: What is left of the provider's rate limits; None when it did not say.
+    headroom: Headroom | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.policy import Policy, ResolvedPolicy, snapshot
 from tokenopt_pipeline.domain.prompts import PACK_FORMAT
@@ -42,9 +43,11 @@ class Run:
     policy_hash: str
     mode: str
     kind: RunKind
-    state: str
+    state: RunState
     n_blocks: int
     n_shards: int
+    #: What was known of the models when it was planned.
+    learned: Learned = NOTHING_LEARNED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,8 @@ class NewRun:
     kind: RunKind
     #: In order, each block of the documents in exactly one.
     spans: tuple[ShardSpan, ...]
+    #: Frozen with it, and no part of what makes two runs the same.
+    learned: Learned = NOTHING_LEARNED
 
     @property
     def inputs_digest(self) -> str:
@@ -111,8 +116,8 @@ def inputs_digest(
     mode: str,
     kind: RunKind,
 ) -> str:
-    """What makes two runs the same: collection, its documents in order, schema, policy, mode and kind."""
-    return digest([collection, list(document_ids), schema.schema_hash, snapshot(policy), mode, kind])
+    """What makes two runs the same: collection, its documents in order, schema and its name, policy, mode and kind."""
+    return digest([collection, list(document_ids), schema.ref, schema.schema_hash, snapshot(policy), mode, kind])
 
 
 def answer_recipe(schema: ExtractionSchema, policy: Policy, kind: RunKind, models: Sequence[ModelSpec]) -> str:
@@ -120,7 +125,13 @@ def answer_recipe(schema: ExtractionSchema, policy: Policy, kind: RunKind, model
 
     `models` are those the routing can reach: how they are asked counts, their limits do not.
     """
-    manners = [[str(m.ref), m.output_method, m.thinking] for m in models]
+    manners = [[str(m.ref), m.output_method, m.thinking, *_address(policy, m)] for m in models]
     # What was measured decides which rules a person writes, and no answer.
     routing = {key: value for key, value in snapshot(policy)["routing"].items() if key != "measured"}
     return digest([PACK_FORMAT, schema.schema_hash, routing, manners, kind])
+
+
+def _address(policy: Policy, model: ModelSpec) -> list[str]:
+    """Where a model of the policy's own server is asked: two servers may call different models alike."""
+    server = policy.providers.get(model.ref.provider)
+    return [] if server is None else [server.base_url]

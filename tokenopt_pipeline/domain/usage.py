@@ -48,6 +48,10 @@ class CallAssumptions:
     #: Expected answer.
     output_tokens: int
     max_tokens: int
+    #: What the model table alone expects of the input, whatever was learnt since.
+    table_input_tokens: int
+    #: The part of the input that all requests of the schema share, expected.
+    prefix_tokens: int
     #: Dollars the call may cost at most; None when the price is unknown.
     usd_ceiling: Decimal | None
 

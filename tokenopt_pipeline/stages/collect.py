@@ -6,28 +6,30 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from tokenopt_pipeline.domain.caching import AUTOMATIC, PrefixWarmth
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import (
     BudgetExceeded,
     ContextWindowExceeded,
     FatalForRun,
+    PrefixGone,
     RateLimited,
     RequestRejected,
     TokenOptError,
     TransientError,
 )
+from tokenopt_pipeline.domain.flow import FlowWindow, open_window
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.retries import backoff_s
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices, Provider
-from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request
+from tokenopt_pipeline.stages.keep import KeptPrefixes
+from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request, run_prefix
 
-# A cache entry lives five or sixty minutes from its last use; a prefix unused for most of that needs a leader again.
-_WARM_S = {"5m": 240.0, "1h": 2880.0}
 # How often a wait is broken off to see whether somebody wants it to end.
 _LOOK_S = 0.2
 # When a provider refuses so many requests before it answered one, the requests are wrong, not the blocks.
@@ -52,10 +54,14 @@ class Collector:
     #: Whether somebody wants the work to end. Looked at between answers: an exception in the middle of a statement would
     #: leave the store's connection unusable.
     stop: Callable[[], bool] = lambda: False
-    #: Model -> when the run's prefix, which is one per model, was last read or written (monotonic seconds).
-    _warm: dict[str, float] = field(default_factory=dict)
-    #: Model -> not to be asked before (monotonic seconds).
-    _paused: dict[str, float] = field(default_factory=dict)
+    #: Model -> how many requests may be in flight; shared by all runs of a process, since the limit is the provider's.
+    windows: dict[str, FlowWindow] = field(default_factory=dict)
+    #: Fingerprint of a prefix -> what is known of its cache entry; shared as the windows are.
+    warmth: dict[str, PrefixWarmth] = field(default_factory=dict)
+    #: Prefixes that providers keep for the run; None: none is kept.
+    kept: KeptPrefixes | None = None
+    #: Model -> fingerprint of the run's prefix on it.
+    _prefixes: dict[str, str] = field(default_factory=dict)
     _answers: int = 0
     _rejections: int = 0
 
@@ -94,7 +100,7 @@ class Collector:
             if room == 0:
                 waiting += work.queue[i:]
                 break
-            if self._hold_s(work, pack) > 0 or self._awaits_leader(work, pack):
+            if self._hold_s(work, pack) > 0 or self._is_full(work, pack) or self._awaits_leader(work, pack):
                 waiting.append(pack)
                 continue
             call = prepare_call(
@@ -104,6 +110,7 @@ class Collector:
                 model=self.models.spec(pack.route.model),
                 prices=self.prices,
             )
+            call = self._with_kept_prefix(work, call)
             try:
                 call_no = self.calls.begin(
                     pack, fingerprint=call.fingerprint, usd_ceiling=call.assumptions.usd_ceiling, now=self.clock.now()
@@ -114,26 +121,67 @@ class Collector:
                 # Calls in flight are reserved at their ceilings; what their answers leave over may be enough.
                 waiting += work.queue[i:]
                 break
+            followed = self._is_warm(pack)
             future = pool.submit(self.provider.complete, call.request, timeout_s=self.run.policy.calls.timeout_s)
-            work.in_flight[future] = _InFlight(call=call, call_no=call_no, started_s=self.clock.monotonic_s())
+            work.in_flight[future] = _InFlight(
+                call=call, call_no=call_no, started_s=self.clock.monotonic_s(), followed=followed
+            )
             room -= 1
         work.queue = waiting
 
+    def _with_kept_prefix(self, work: _ShardWork, call: PreparedCall) -> PreparedCall:
+        """The call, naming its prefix where the provider keeps it and only cares for it by itself otherwise."""
+        if self.kept is None or call.pack.cache_ttl != AUTOMATIC:
+            return call
+        model = call.pack.route.model
+        # The run's other shards will ask about as often as this one.
+        waiting = sum(pack.route.model == model for pack in work.queue) * self.run.n_shards
+        name = self.kept.name_for(call.request, requests=waiting, prefix_tokens=call.assumptions.prefix_tokens)
+        return call if name is None else replace(call, request=replace(call.request, kept_prefix=name))
+
     def _awaits_leader(self, work: _ShardWork, pack: OpenPack) -> bool:
-        """Whether the pack's prefix is marked, cold, and another request is on its way to warm it.
+        """Whether the pack's prefix is cold, and another request is on its way to warm it.
 
         Requests that start together before the cache is written would each pay for writing it.
         """
+        prefix = self._prefix(pack)
+        return not self._is_warm(pack) and any(
+            self._prefix(flight.call.pack) == prefix for flight in work.in_flight.values()
+        )
+
+    def _is_warm(self, pack: OpenPack) -> bool:
+        """Whether the pack need not wait for anybody to warm its prefix."""
         if pack.cache_ttl is None:
-            return False
+            return True
+        warmth = self.warmth.get(self._prefix(pack), PrefixWarmth())
+        model = self.models.spec(pack.route.model)
+        return not warmth.needs_leader(pack.cache_ttl, model, self.clock.monotonic_s())
+
+    def given_up(self) -> dict[str, str]:
+        """Model -> why nobody waits for its prefix to be warm any more."""
+        known = {model: self.warmth.get(prefix, PrefixWarmth()).given_up for model, prefix in self._prefixes.items()}
+        return {model: why for model, why in known.items() if why is not None}
+
+    def _prefix(self, pack: OpenPack) -> str:
+        name = str(pack.route.model)
+        if name not in self._prefixes:
+            self._prefixes[name] = run_prefix(self.run, self.models.spec(pack.route.model)).fingerprint
+        return self._prefixes[name]
+
+    def _window(self, model: str) -> FlowWindow:
+        share = self.run.policy.calls.concurrency
+        window = self.windows.get(model)
+        if window is None:
+            window = self.windows[model] = open_window(share)
+        return window.under(share)
+
+    def _is_full(self, work: _ShardWork, pack: OpenPack) -> bool:
+        """Whether as many requests to the pack's model are in flight as may be."""
         model = str(pack.route.model)
-        last_use = self._warm.get(model)
-        if last_use is not None and self.clock.monotonic_s() - last_use < _WARM_S[pack.cache_ttl]:
-            return False
-        return any(str(flight.call.pack.route.model) == model for flight in work.in_flight.values())
+        return self._window(model).room(work.flying(model), self.clock.monotonic_s()) == 0
 
     def _hold_s(self, work: _ShardWork, pack: OpenPack) -> float:
-        until = max(self._paused.get(str(pack.route.model), 0.0), work.not_before.get(pack.pack_no, 0.0))
+        until = max(self._window(str(pack.route.model)).paused_until_s, work.not_before.get(pack.pack_no, 0.0))
         return until - self.clock.monotonic_s()
 
     def _settle_finished(self, work: _ShardWork) -> None:
@@ -174,13 +222,22 @@ class Collector:
             return
         except TokenOptError as problem:
             self.calls.fail(
-                flight.call_no, error_class=type(problem).__name__, message=str(problem), now=self.clock.now()
+                flight.call_no,
+                error_class=type(problem).__name__,
+                message=str(problem),
+                may_be_billed=False,
+                now=self.clock.now(),
             )
             raise
         self._answers += 1
-        work.silence[str(call.request.model.ref)] = 0
+        model = str(call.request.model.ref)
+        work.silence[model] = 0
+        self.windows[model] = self._window(model).answered(response.headroom, now_s=self.clock.monotonic_s())
         if call.request.cache_ttl is not None:
-            self._warm[str(call.request.model.ref)] = self.clock.monotonic_s()
+            prefix = self._prefix(call.pack)
+            self.warmth[prefix] = self.warmth.get(prefix, PrefixWarmth()).after(
+                response.usage, ttl=call.request.cache_ttl, began_s=flight.started_s, followed=flight.followed
+            )
         self._store(
             work,
             answered(
@@ -202,7 +259,15 @@ class Collector:
 
     def _postpone(self, work: _ShardWork, flight: _InFlight, problem: TransientError) -> None:
         pack = flight.call.pack
-        self.calls.fail(flight.call_no, error_class=type(problem).__name__, message=str(problem), now=self.clock.now())
+        self.calls.fail(
+            flight.call_no,
+            error_class=type(problem).__name__,
+            message=str(problem),
+            may_be_billed=getattr(problem, "may_be_billed", False),
+            now=self.clock.now(),
+        )
+        if isinstance(problem, PrefixGone) and self.kept is not None:
+            self.kept.gone(flight.call.request)
         model = str(pack.route.model)
         work.tries[pack.pack_no] += 1
         work.silence[model] += 1
@@ -212,11 +277,16 @@ class Collector:
         if tries >= self.run.policy.retries.transient_tries:
             raise problem
         asked = getattr(problem, "retry_after_s", None)
-        until = self.clock.monotonic_s() + backoff_s(self.run.policy.retries, tries=tries, retry_after_s=asked)
-        work.not_before[pack.pack_no] = until
-        if isinstance(problem, RateLimited) or rounds:
-            # The limit, or the silence, is the model's, so everybody waits.
-            self._paused[model] = max(self._paused.get(model, 0.0), until)
+        wait_s, now_s = backoff_s(self.run.policy.retries, tries=tries, retry_after_s=asked), self.clock.monotonic_s()
+        work.not_before[pack.pack_no] = now_s + wait_s
+        # A limit, or a silence, is the model's and no single pack's, so everybody waits.
+        window = self._window(model)
+        if isinstance(problem, RateLimited):
+            self.windows[model] = window.refused(
+                problem.headroom, began_s=flight.started_s, pause_s=wait_s, now_s=now_s
+            )
+        elif rounds:
+            self.windows[model] = window.paused(wait_s, now_s=now_s)
         work.queue.append(pack)
 
     def _drain(self, work: _ShardWork) -> None:
@@ -233,6 +303,8 @@ class _InFlight:
     call: PreparedCall
     call_no: int
     started_s: float
+    #: Its prefix was taken for warm when it began.
+    followed: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -247,3 +319,7 @@ class _ShardWork:
     silence: Counter[str] = field(default_factory=Counter)
     #: Pack -> not to be asked again before (monotonic seconds).
     not_before: dict[int, float] = field(default_factory=dict)
+
+    def flying(self, model: str) -> int:
+        """Requests to the model that are in flight."""
+        return sum(str(flight.call.pack.route.model) == model for flight in self.in_flight.values())

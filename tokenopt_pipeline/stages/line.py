@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.domain.caching import PrefixWarmth
+from tokenopt_pipeline.domain.flow import FlowWindow
+from tokenopt_pipeline.domain.runs import Run, RunState, Shard
 from tokenopt_pipeline.ports import (
     AnswerValidators,
     CallStore,
     Clock,
-    Models,
     OverlayStore,
     PackStore,
-    Prices,
-    Provider,
+    PrefixLedger,
     RunStore,
     ShardStore,
+    Supply,
 )
 from tokenopt_pipeline.stages.collect import Collector
+from tokenopt_pipeline.stages.keep import KeptPrefixes, give_back
 from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
 
 
@@ -31,13 +34,16 @@ class Line:
     packs: PackStore
     calls: CallStore
     overlays: OverlayStore
-    models: Models
-    prices: Prices
+    prefixes: PrefixLedger
+    supply: Supply
     validators: AnswerValidators
-    provider: Provider
     clock: Clock
     #: Whether somebody wants the work to end; looked at where it can.
     stop: Callable[[], bool] = lambda: False
+    #: Model -> how many requests may be in flight, for all runs of the process.
+    windows: dict[str, FlowWindow] = field(default_factory=dict)
+    #: Fingerprint of a prefix -> what is known of its cache entry, for all runs of the process.
+    warmth: dict[str, PrefixWarmth] = field(default_factory=dict)
     #: Run number -> its collector, which keeps what it learns over the shards of a process.
     _collectors: dict[int, Collector] = field(default_factory=dict)
 
@@ -53,32 +59,62 @@ class Line:
     def pack(self, run: Run, shard: Shard) -> int:
         """Packs added."""
         with self.shards.exclusive(shard):
-            return pack_blocks(run, shard, packs=self.packs, models=self.models, now=self.clock.now())
+            return pack_blocks(
+                run,
+                shard,
+                packs=self.packs,
+                models=self.supply.models(run),
+                prices=self.supply.prices(run),
+                now=self.clock.now(),
+            )
 
     def collect(self, run: Run, shard: Shard) -> int:
         """Calls answered. Nothing is asked for a run that has ended."""
-        if run.state != "open":
+        if run.state is not RunState.OPEN:
             return 0
         collector = self._collectors.get(run.run_no)
         if collector is None:
             collector = self._collectors[run.run_no] = Collector(
                 run=run,
-                provider=self.provider,
+                provider=self.supply.provider(run),
                 packs=self.packs,
                 calls=self.calls,
-                models=self.models,
-                prices=self.prices,
+                models=self.supply.models(run),
+                prices=self.supply.prices(run),
                 validators=self.validators,
                 clock=self.clock,
                 stop=self.stop,
+                windows=self.windows,
+                warmth=self.warmth,
+                kept=KeptPrefixes(
+                    run=run,
+                    keeper_of=partial(self.supply.keeper, run),
+                    ledger=self.prefixes,
+                    prices=self.supply.prices(run),
+                    clock=self.clock,
+                ),
             )
         with self.shards.exclusive(shard):
             return collector.collect(shard)
 
+    def flow(self) -> Mapping[str, Mapping[str, int]]:
+        """Model -> its window now, its ceiling, and how often refusals and scarcity made it smaller."""
+        now_s = self.clock.monotonic_s()
+        return {model: window.story(now_s) for model, window in sorted(self.windows.items())}
+
+    def cache_story(self) -> Mapping[str, Mapping[str, str]]:
+        """Model -> why its prefix is no longer waited for; only those that were given up."""
+        given_up: dict[str, str] = {}
+        for collector in self._collectors.values():
+            given_up.update(collector.given_up())
+        return {"given_up": given_up} if given_up else {}
+
     def reconcile(self, run: Run, shard: Shard) -> Mapping[str, int]:
         """Overlay status -> blocks, over the whole shard; the run ends with its last block."""
         counts = self.overlays.reconcile(shard)
-        self.runs.close_if_done(run.run_no, now=self.clock.now())
+        if self.runs.close_if_done(run.run_no, now=self.clock.now()):
+            keeper_of = partial(self.supply.keeper, run)
+            give_back(run, keeper_of=keeper_of, ledger=self.prefixes, clock=self.clock)
         return counts
 
     def whole(self, run: Run, shard: Shard) -> Mapping[str, int]:

@@ -8,13 +8,22 @@ from datetime import datetime
 
 from tokenopt_pipeline.domain.errors import InvalidInput, PriceUnknown
 from tokenopt_pipeline.domain.fingerprints import canonical_json
+from tokenopt_pipeline.domain.learning import MOST_CALLS, NOTHING_LEARNED, Learned, learn_tokens
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
 from tokenopt_pipeline.domain.prompts import output_schema, system_prompt
 from tokenopt_pipeline.domain.routing import RoutingPolicy, models_in_use
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, answer_recipe, shard_spans
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.usage import TokenUsage
-from tokenopt_pipeline.ports import AnswerValidators, CollectionStore, Models, Prices, RunStore, Tokenizer
+from tokenopt_pipeline.ports import (
+    AnswerValidators,
+    CollectionStore,
+    LearningStore,
+    Models,
+    Prices,
+    RunStore,
+    Tokenizer,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +51,7 @@ def plan_run(
     validators: AnswerValidators,
     tokenizer: Tokenizer,
     now: datetime,
+    learned: Learned = NOTHING_LEARNED,
 ) -> Run:
     """The run of this request: the unfinished one of the same inputs, or a new one under `run_id`.
 
@@ -64,10 +74,24 @@ def plan_run(
         answer_recipe=recipe_of(request, models),
         mode="sync",
         kind=request.kind,
+        learned=learned,
         spans=tuple(shard_spans(n_blocks, policy.run.shard_blocks)),
     )
     # An unfinished run of the same inputs is gone on with.
     return runs.open_run(new.inputs_digest) or runs.create(new, now=now)
+
+
+def learn(request: RunRequest, *, calls: LearningStore) -> Learned:
+    """What calls of the same kind taught about the models of a request; of the same schema where there are enough of them."""
+    tokens = {}
+    for ref in models_in_use(request.resolved.policy.routing):
+        for schema_hash in (request.schema.schema_hash, None):
+            counted = calls.counted(ref, kind=request.kind, schema_hash=schema_hash, most=MOST_CALLS)
+            correction = learn_tokens(counted)
+            if correction is not None:
+                tokens[str(ref)] = correction
+                break
+    return Learned(tokens=tokens)
 
 
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:
@@ -84,7 +108,8 @@ def check_askable(request: RunRequest, *, models: Models, prices: Prices, valida
         if prices.usd(ref, TokenUsage()) is None:
             if not run.allow_unknown_price:
                 raise PriceUnknown(
-                    f"model {ref} has no known list price; run.allow_unknown_price: true runs it with its cost unknown"
+                    f"model {ref} has no known list price; run.allow_unknown_price: true runs it with its cost unknown, and "
+                    f"models.{ref}.price in the policy gives it a price"
                 )
             if run.budget_usd is not None:
                 raise PriceUnknown(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tokenopt_pipeline.domain.caching import plan_cache
+from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
@@ -13,6 +13,7 @@ from tokenopt_pipeline.domain.routing import Route, RouteTable, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens, recipe_of
+from tokenopt_pipeline.stages.prepare import plan_run_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +57,12 @@ def predict_run(
         model = specs.setdefault(str(route.model), models.spec(route.model))
         limits = pack_limits(schema, policy.packing, model, prefix_tokens=prefix)
         per_model.setdefault(str(route.model), []).extend(plan_packs(blocks, limits, policy.packing, model))
+    of_all = sum(map(len, per_model.values()))
     for name, planned in per_model.items():
         model = specs[name]
-        cache = plan_cache(policy.caching, model, prefix_tokens=prefix, expected_requests=len(planned))
+        cache = plan_run_cache(
+            policy, model, prices, prefix_tokens=prefix, requests=len(planned), of_all=of_all, mode="sync"
+        )
         for i, pack in enumerate(planned):
             call = _expected_usage(model, pack, prefix, cache.ttl, is_first=i == 0)
             cost = prices.usd(model.ref, call)
@@ -123,8 +127,10 @@ def _sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> _Sor
 def _expected_usage(model: ModelSpec, pack: PlannedPack, prefix: int, ttl: str | None, *, is_first: bool) -> TokenUsage:
     shared = model.billed_tokens(prefix) + model.request_overhead_tokens
     rest = round(pack.input_tokens * model.token_ratio / model.token_ratio_guard)
-    if ttl is None:
+    if ttl is None or (ttl == AUTOMATIC and is_first):
         return TokenUsage(input_uncached=shared + rest, output=pack.output_tokens)
+    if is_first and ttl == LONG:
+        return TokenUsage(input_uncached=rest, cache_write_1h=shared, output=pack.output_tokens)
     if is_first:
         return TokenUsage(input_uncached=rest, cache_write_5m=shared, output=pack.output_tokens)
     return TokenUsage(input_uncached=rest, cache_read=shared, output=pack.output_tokens)

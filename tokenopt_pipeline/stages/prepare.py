@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
-from tokenopt_pipeline.domain.caching import plan_cache
+from tokenopt_pipeline.domain.caching import CachePlan, cache_prices, expected_spacing_s, plan_cache
+from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
+from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
 from tokenopt_pipeline.domain.routing import Route, RouteTable
 from tokenopt_pipeline.domain.runs import Run, Shard
-from tokenopt_pipeline.ports import Models, PackStore, ShardStore
+from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
 
 
 def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:
@@ -31,7 +34,21 @@ def decide_blocks(run: Run, shard: Shard, *, shards: ShardStore) -> Mapping[str,
     return shards.decide(shard, verdicts, words_cap=WORDS_CAP, reuse=run.policy.reuse.enabled)
 
 
-def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, now: datetime) -> int:
+def plan_run_cache(
+    policy: Policy, model: ModelSpec, prices: Prices, *, prefix_tokens: int, requests: int, of_all: int, mode: str
+) -> CachePlan:
+    """The plan for the prefix that so many of all a run's requests share, at the model's own prices."""
+    return plan_cache(
+        policy.caching,
+        model,
+        prefix_tokens=prefix_tokens,
+        expected_requests=requests,
+        spacing_s=expected_spacing_s(requests=requests, of_all=of_all, concurrency=policy.calls.concurrency, mode=mode),
+        prices=cache_prices(partial(prices.usd, model.ref), model.billed_tokens(prefix_tokens)),
+    )
+
+
+def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, prices: Prices, now: datetime) -> int:
     """Puts every kept block that is in no pack yet into one; how many packs were added."""
     routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
     by_route: dict[Route, list[KeptBlock]] = {}
@@ -49,15 +66,23 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, now
     for route, _, _ in planned:
         requests[str(route.model)] = requests.get(str(route.model), 0) + run.n_shards
 
+    plans = {
+        str(ref): plan_run_cache(
+            run.policy,
+            models.spec(ref),
+            prices,
+            prefix_tokens=run.prompt_tokens,
+            requests=requests[str(ref)],
+            of_all=sum(requests.values()),
+            mode=run.mode,
+        )
+        for ref in {route.model for route, _, _ in planned}
+    }
+
     def new_packs() -> list[NewPack]:
         new = []
         for route, limits, pack in planned:
-            cache = plan_cache(
-                run.policy.caching,
-                models.spec(route.model),
-                prefix_tokens=run.prompt_tokens,
-                expected_requests=requests[str(route.model)],
-            )
+            cache = plans[str(route.model)]
             new.append(
                 NewPack(
                     planned=pack,

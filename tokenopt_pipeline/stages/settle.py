@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tokenopt_pipeline.domain.caching import LONG, SHORT
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer, failed_answer
 from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS, PackableBlock, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
+from tokenopt_pipeline.domain.prefixes import Prefix, prefix_of
 from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, output_schema, system_prompt, user_prompt
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
@@ -29,26 +31,34 @@ class PreparedCall:
     assumptions: CallAssumptions
 
 
+def run_prefix(run: Run, model: ModelSpec) -> Prefix:
+    """What all requests of the run to the model share."""
+    return prefix_of(
+        model=str(model.ref),
+        system=system_prompt(run.schema),
+        output_schema=output_schema(run.schema),
+        output_method=model.output_method,
+        thinking=model.thinking,
+    )
+
+
 def prepare_call(
     run: Run, pack: OpenPack, members: Sequence[PackMember], *, model: ModelSpec, prices: Prices
 ) -> PreparedCall:
-    """The request of a pack. The same pack gives the same bytes."""
+    """The request of a pack. The same pack gives the same bytes to the model."""
     blocks = [PromptBlock(ordinal=i, type=m.type, text=m.text) for i, m in enumerate(members, start=1)]
     request = ModelRequest(
         model=model,
         system=system_prompt(run.schema),
         user=user_prompt(run.schema, blocks),
         output_schema=output_schema(run.schema),
-        max_tokens=pack.max_tokens,
+        # Thoughts are output, and come first: without room of their own they would take the answer's.
+        max_tokens=min(pack.max_tokens + model.thinking_reserve_tokens, model.max_output_tokens),
         cache_ttl=pack.cache_ttl,
     )
     prefix = model.billed_tokens(run.prompt_tokens) + model.request_overhead_tokens
     guarded = model.guarded_tokens(run.prompt_tokens) + model.request_overhead_tokens + pack.input_tokens
-    # Writing to a cache is the dearest way to read a prefix, so the ceiling counts all input as written.
-    marked = pack.cache_ttl is not None
-    ceiling = TokenUsage(
-        input_uncached=0 if marked else guarded, cache_write_5m=guarded if marked else 0, output=pack.max_tokens
-    )
+    counted = run.prompt_tokens + sum(m.tokens + LINE_OVERHEAD_TOKENS for m in members)
     return PreparedCall(
         pack=pack,
         members=members,
@@ -58,10 +68,21 @@ def prepare_call(
             pack_blocks=len(members),
             input_tokens=prefix + sum(model.billed_tokens(m.tokens + LINE_OVERHEAD_TOKENS) for m in members),
             output_tokens=pack.output_tokens,
-            max_tokens=pack.max_tokens,
-            usd_ceiling=prices.usd(model.ref, ceiling),
+            max_tokens=request.max_tokens,
+            table_input_tokens=model.shipped_tokens(counted),
+            prefix_tokens=prefix,
+            usd_ceiling=prices.usd(model.ref, _dearest(request, guarded)),
         ),
     )
+
+
+def _dearest(request: ModelRequest, input_tokens: int) -> TokenUsage:
+    """The most that the call can be billed for: writing to a cache is the dearest way to read a prefix."""
+    if request.cache_ttl == LONG:
+        return TokenUsage(cache_write_1h=input_tokens, output=request.max_tokens)
+    if request.cache_ttl == SHORT:
+        return TokenUsage(cache_write_5m=input_tokens, output=request.max_tokens)
+    return TokenUsage(input_uncached=input_tokens, output=request.max_tokens)
 
 
 def answered(
@@ -88,6 +109,7 @@ def answered(
         pack=call.pack,
         members=call.members,
         request_fingerprint=call.fingerprint,
+        prefix=call.request.prefix,
         response=response,
         usd=prices.usd(call.request.model.ref, response.usage),
         latency_ms=latency_ms,
@@ -109,6 +131,7 @@ def refused_request(
         pack=call.pack,
         members=call.members,
         request_fingerprint=call.fingerprint,
+        prefix=call.request.prefix,
         response=None,
         usd=None,
         latency_ms=latency_ms,

@@ -1,4 +1,4 @@
-"""The providers beside Anthropic's on a scripted HTTP transport, and what is alike in trying them."""
+"""Every provider on a scripted HTTP transport, and what is alike in trying them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
 from tokenopt_pipeline.adapters.custom import CustomProvider
 from tokenopt_pipeline.adapters.google import GoogleProvider
 from tokenopt_pipeline.adapters.openai import OpenAIProvider
@@ -18,7 +19,7 @@ from tokenopt_pipeline.domain.errors import TokenOptError
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.ports import Provider
-from tokenopt_pipeline_tests.adapters.anthropic_exchange import shared
+from tokenopt_pipeline_tests.adapters.anthropic_exchange import a_message, shared
 from tokenopt_pipeline_tests.factories import a_model, a_request
 
 #: Nobody's key, easy to find again wherever it may turn up.
@@ -26,6 +27,7 @@ KEY = "sk-recognisable-0123456789abcdef"
 
 #: Vendor -> (provider, a model of it).
 VENDORS: dict[str, tuple[Callable[..., Provider], str]] = {
+    "anthropic": (AnthropicProvider, "claude-sonnet-5-5"),
     "openai": (OpenAIProvider, "gpt-6-luna"),
     "google": (GoogleProvider, "gemini-3.8-flash"),
     "custom": (CustomProvider, "llama"),
@@ -52,6 +54,8 @@ SCHEMA: dict[str, Any] = {
 
 def a_body(vendor: str, text: str = '{"results": []}') -> dict[str, Any]:
     """The body of a complete answer."""
+    if vendor == "anthropic":
+        return a_message(content=[{"type": "text", "text": text}])
     if vendor == "openai":
         message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
         usage = {"input_tokens": 10, "output_tokens": 2}

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tokenopt_pipeline.adapters.custom import Capability, CustomProvider
+from tokenopt_pipeline.adapters.custom import CustomProvider
 from tokenopt_pipeline.domain.errors import (
     ContextWindowExceeded,
     ModelUnknown,
@@ -18,6 +18,7 @@ from tokenopt_pipeline.domain.errors import (
     RateLimited,
     RequestRejected,
 )
+from tokenopt_pipeline.domain.providers import Capability
 from tokenopt_pipeline.domain.requests import StopReason
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline_tests.adapters.provider_exchange import (

@@ -8,7 +8,9 @@ from decimal import Decimal
 import pytest
 
 from tokenopt_pipeline.adapters.prices import ListPrices
-from tokenopt_pipeline.domain.routing import ModelRef
+from tokenopt_pipeline.domain.model_overrides import parse_models
+from tokenopt_pipeline.domain.places import Places
+from tokenopt_pipeline.domain.routing import ModelRef, parse_model_ref
 from tokenopt_pipeline.domain.usage import TokenUsage
 
 
@@ -76,6 +78,40 @@ def test_no_tokens_of_a_known_model_cost_nothing() -> None:
 )
 def test_an_unknown_price_is_unknown_and_not_zero(provider: str, model: str) -> None:
     assert usd(model, provider, input_uncached=1) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "dollars"),
+    [
+        # 0.25 per million for 12 h, 0.125 for 30 min
+        ("gpt-6-luna", {"cache_write_1h": 100_000}, "0.025"),
+        ("gpt-6-luna", {"cache_write_5m": 100_000}, "0.0125"),
+        # 100 000·0.25 + 50 000·0.125 + 20 000·0.10 + 1 000·0.50 = 0.025 + 0.00625 + 0.002 + 0.0005
+        (
+            "gpt-6-luna",
+            {"cache_write_1h": 100_000, "cache_write_5m": 50_000, "input_uncached": 20_000, "output": 1_000},
+            "0.03375",
+        ),
+        # Above 272 000 tokens of prompt all of it costs twice as much: 100 000·0.50 + 200 000·0.20
+        ("gpt-6-luna", {"cache_write_1h": 100_000, "input_uncached": 200_000}, "0.09"),
+        ("gpt-6.1-terra", {"cache_write_1h": 1_000}, "0.0025"),
+    ],
+)
+def test_openais_long_lived_cache_writes_cost_twice_its_short_lived_ones(
+    model: str, tokens: dict[str, int], dollars: str
+) -> None:
+    assert usd(model, "openai", **tokens) == Decimal(dollars)
+
+
+def test_a_policys_price_goes_before_the_list_and_gives_unknown_models_one() -> None:
+    declared = {"openai/gpt-6-luna": {"price": {"input": 1, "output": 2}}, "local/llama": {"token_ratio": 1.0}}
+    prices = ListPrices(
+        parse_models({**declared, "local/qwen": {"price": {"input": 0, "output": 0}}}, Places(), servers=["local"])
+    )
+    used = TokenUsage(input_uncached=1_000_000, output=1_000_000)
+    assert prices.usd(parse_model_ref("openai/gpt-6-luna-2026-09-01"), used) == 3
+    assert prices.usd(parse_model_ref("local/qwen"), used) == 0
+    assert prices.usd(parse_model_ref("local/llama"), used) is None
 
 
 def test_prices_are_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:

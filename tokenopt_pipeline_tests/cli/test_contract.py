@@ -209,7 +209,7 @@ def test_doctor_names_database_provider_and_model(module_terminal: Terminal) -> 
     assert all(finding["ok"] for finding in findings.values())
     assert "simulated" in findings["anthropic"]["found"]
     assert findings["openai"]["found"] == "not configured: OPENAI_API_KEY is not set"
-    assert "priced" in findings["tier model claude-sonnet-5-5"]["found"]
+    assert "priced" in findings["model anthropic/claude-sonnet-5-5"]["found"]
 
 
 def test_init_writes_a_policy_that_changes_nothing_and_overwrites_nothing(module_terminal: Terminal) -> None:

@@ -37,7 +37,7 @@ def a_summary(**changed: Any) -> dict[str, Any]:
         "packs_from_splits": 0,
         "calls": 120,
         "calls_failed": 0,
-        "calls_without_stored_answer": 0,
+        "calls_that_may_be_billed": 0,
         "tokens": {"input": 100_000, "input_cached": 90_000, "cache_write": 1000, "output": 5000},
         "usd": 0.1234,
         "usd_baseline": 1.5,
@@ -79,14 +79,14 @@ def test_what_is_unknown_is_a_dash() -> None:
 
 def test_splits_failures_and_lost_answers_are_told_only_when_there_are_some() -> None:
     quiet = "\n".join(summary_lines(a_summary()))
-    assert not any(word in quiet for word in ("from splits", "got no answer", "never stored"))
+    assert not any(word in quiet for word in ("from splits", "got no answer", "never had"))
     loud = "\n".join(
-        summary_lines(a_summary(packs_from_splits=3, calls_failed=2, calls_without_stored_answer=1, budget_usd=5.0))
+        summary_lines(a_summary(packs_from_splits=3, calls_failed=2, calls_that_may_be_billed=1, budget_usd=5.0))
     )
     for words in (
         "(3 from splits)",
         "2 tries got no answer",
-        "1 begun whose answer was never stored",
+        "1 sent whose answer was never had (possibly billed)",
         "budget      $5.0000",
     ):
         assert words in loud
@@ -120,3 +120,15 @@ def test_a_plan_says_that_nothing_was_spent_and_that_it_is_an_upper_estimate() -
     assert "ask 1,000, reuse 200, skip 34 (blank 34)" in text
     assert "up to $0.1234 predicted" in text
     assert "up to — predicted" in text
+
+
+def test_the_cache_line_counts_outcomes_and_says_why_what_was_missed_was_missed() -> None:
+    outcomes = {
+        "hit": {"calls": 17, "newest": 20, "why": "900 tokens were read."},
+        "ttl_passed": {"calls": 2, "newest": 18, "why": "The last use was 400 s before."},
+        "first": {"calls": 1, "newest": 1, "why": "No call before used it."},
+    }
+    lines = summary_lines(a_summary(cache=outcomes))
+    assert "cache       hit 17, ttl passed 2, first 1" in lines
+    assert "            ttl passed, call 18: The last use was 400 s before." in lines
+    assert not any("No call before" in line for line in lines)

@@ -8,9 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from tokenopt_pipeline import assembly
 from tokenopt_pipeline.adapters.postgres.connection import connect
 from tokenopt_pipeline.assembly import Backend
-from tokenopt_pipeline.defs import resources
 from tokenopt_pipeline.domain.runs import RunKind
 from tokenopt_pipeline_tests.defs.dagster_rig import DagsterRig
 from tokenopt_pipeline_tests.postgres_servers import database_copy
@@ -32,7 +32,7 @@ def dagster_rig(line_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     with connect(line_database) as connection, dg.DagsterInstance.ephemeral() as instance:
         rig = Rig(connection=connection)
         monkeypatch.setattr(
-            resources,
+            assembly,
             "open_backend",
             lambda _: Backend(
                 providers={"anthropic": rig.provider}, kinds={"anthropic": RunKind.SIMULATED}, key_variables={}

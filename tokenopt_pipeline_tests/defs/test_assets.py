@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 import pytest
 
@@ -20,14 +22,23 @@ COUNTS = {
     "skip_decisions": {"kept": 2},
     "routed_packs": {"packs_added": 1},
     "batch_submissions": {"batches": 0},
-    "model_responses": {"calls": 1},
+    "model_responses": {
+        "calls": 1,
+        "flow": {"anthropic/claude-sonnet-5-5": {"window": 8, "ceiling": 8, "decreases": 0, "shrinks": 0}},
+        "cache": {"not_shared": {"calls": 1}},
+    },
     "reconciled_overlays": {"ai_complete": 2},
 }
 
 
-def metadata(entry: dg.EventLogEntry) -> dict[str, object]:
+def metadata(entry: dg.EventLogEntry) -> dict[str, Any]:
     assert entry.asset_materialization is not None
-    return {name: value.value for name, value in entry.asset_materialization.metadata.items()}
+    found: dict[str, Any] = {name: value.value for name, value in entry.asset_materialization.metadata.items()}
+    for told in found.get("cache", {}).values():
+        # Which call, and in which words, is told elsewhere.
+        assert told.pop("why")
+        assert told.pop("newest") > 0
+    return found
 
 
 @pytest.mark.parametrize("n_shards", [1, 3])

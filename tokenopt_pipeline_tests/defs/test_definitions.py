@@ -79,3 +79,14 @@ def test_one_job_takes_shards_down_the_line_and_checks_them() -> None:
 def test_only_provider_calls_are_in_the_providers_pool() -> None:
     nodes = defs.resolve_job_def("extraction").nodes
     assert {n.name: n.definition.pools for n in nodes if n.definition.pools} == {"model_responses": {"providers"}}
+
+
+def test_a_code_location_that_is_only_loaded_imports_nothing_of_the_outside() -> None:
+    """Else every look at it would wait for database drivers, vendors' libraries and vocabularies."""
+    code = (
+        "import sys, tokenopt_pipeline.definitions;"
+        "print([m for m in ('psycopg', 'anthropic', 'openai', 'google.genai', 'genai_prices', 'tiktoken', 'pandas',"
+        " 'jsonschema_rs', 'httpx2', 'tokenopt_pipeline.assembly') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

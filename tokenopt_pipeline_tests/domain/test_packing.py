@@ -69,9 +69,9 @@ def test_the_expected_answer_follows_from_the_top_level_fields(properties: dict[
         pytest.param({}, {}, {}, 3_000, (10, 175_000, 8_192), id="the policy's own figures"),
         # ceil(3,000 * 1.25) = 3,750
         pytest.param({}, {}, {"token_ratio_guard": 1.25}, 3_000, (10, 174_250, 8_192), id="a guarded prefix"),
-        # the model's 32,000 and 4,000 are lower: 32,000 - 22,000 - 3,000
+        # the model's 32,000 and 4,000 are lower: 32,000 - 8,000 - 2,000 - 3,000
         pytest.param(
-            {}, {}, {"context_tokens": 32_000, "max_output_tokens": 4_000}, 3_000, (10, 7_000, 4_000), id="small model"
+            {}, {}, {"context_tokens": 32_000, "max_output_tokens": 4_000}, 3_000, (10, 19_000, 4_000), id="small model"
         ),
         # 200,000 - 22,000 - 190,000 < 0
         pytest.param({}, {}, {}, 190_000, (10, 512, 8_192), id="a prefix that fills the window"),
@@ -222,3 +222,10 @@ def test_input_and_output_together_stay_within_the_window_when_the_output_bound_
     ).packing
     limits = pack_limits(a_schema(), policy, a_model(context_tokens=200_000, max_output_tokens=64_000), prefix_tokens=0)
     assert limits.input_budget_tokens + limits.output_budget_tokens <= 200_000
+
+
+def test_a_small_models_window_is_not_eaten_by_reserves_that_were_meant_for_large_ones() -> None:
+    small = a_model(context_tokens=8_192, max_output_tokens=2_048)
+    limits = pack_limits(a_schema(), PackingPolicy(), small, prefix_tokens=300)
+    # 8192 - 2048 (the answer) - 512 (a sixteenth) - 300
+    assert (limits.input_budget_tokens, limits.output_budget_tokens) == (5_332, 2_048)

@@ -54,6 +54,7 @@ _WHOLE_NUMBERS: list[tuple[str, float, float]] = [
     ("bridge.result_bytes", 256, 1_048_576),
 ]
 _NUMBERS: list[tuple[str, float, float]] = [
+    ("caching.implicit_hit_share", 0.0, 1.0),
     ("retries.backoff_base_s", 0.0, 60.0),
     ("retries.backoff_ceiling_s", 0.0, 3_600.0),
     ("calls.timeout_s", 1.0, 3_600.0),
@@ -66,6 +67,7 @@ _NUMBERS: list[tuple[str, float, float]] = [
 ]
 _SWITCHES = [
     "caching.enabled",
+    "caching.keep_prefixes",
     "packing.enabled",
     "prefilter.enabled",
     "prefilter.figure_without_text",
@@ -83,6 +85,10 @@ _SWITCHES = [
 _OTHERS = ["run.budget_usd", "retrieval.embedder"]
 
 
+# Sections whose keys have tests of their own.
+_NAMED = ("routing", "providers", "models")
+
+
 def _set(name: str, value: object) -> object:
     """What the key holds after a file has set it."""
     section, key = name.split(".")
@@ -96,10 +102,10 @@ def _refusal(*layers: dict[str, Any]) -> str:
     return str(refusal.value)
 
 
-def test_the_tables_above_name_every_key_but_dollars_servers_and_the_routing() -> None:
+def test_the_tables_above_name_every_key_but_dollars_servers_and_those_that_people_name() -> None:
     named = {name for name, _, _ in _WHOLE_NUMBERS + _NUMBERS} | {*_SWITCHES, *_OTHERS}
     named |= {"bridge.max_usd", "bridge.servers"}
-    sections = {f.name: getattr(Policy(), f.name) for f in fields(Policy) if f.name != "routing"}
+    sections = {f.name: getattr(Policy(), f.name) for f in fields(Policy) if f.name not in _NAMED}
     assert named == {f"{section}.{f.name}" for section, value in sections.items() for f in fields(value)}
 
 
@@ -425,3 +431,23 @@ def test_a_refusal_names_the_line_where_it_is_known(document: dict[str, Any], li
 
 def test_a_section_of_which_every_key_was_deleted_changes_nothing() -> None:
     assert resolve([("file", {"packing": None})]) == resolve([])
+
+
+def test_servers_and_models_are_frozen_and_hashed_with_the_rest() -> None:
+    layer: dict[str, Any] = {
+        "providers": {"local": {"base_url": "http://127.0.0.1:8000/v1", "api_key_env": "LOCAL_KEY"}},
+        "models": {"local/llama": {"context_tokens": 8_192, "price": {"input": 0, "output": "0.5"}}},
+    }
+    resolved = resolve([("file", layer)])
+    document = json.loads(json.dumps(snapshot(resolved.policy)))
+    assert resolve([("snapshot", document)]).policy == resolved.policy
+    assert resolved.policy_hash != resolve([]).policy_hash
+    dearer = {**layer, "models": {"local/llama": {"context_tokens": 8_192, "price": {"input": 0, "output": 1}}}}
+    assert resolved.policy_hash != resolve([("file", dearer)]).policy_hash
+    assert resolved.sources == {"providers.local": "file", "models.local/llama": "file"}
+
+
+def test_a_later_layer_replaces_what_an_earlier_one_says_of_a_model() -> None:
+    one, other = {"context_tokens": 4_096}, {"max_output_tokens": 100}
+    resolved = resolve([("a", {"models": {"openai/x": one}}), ("b", {"models": {"openai/x": other}})])
+    assert resolved.policy.models["openai/x"].fields == other

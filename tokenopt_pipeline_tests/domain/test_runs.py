@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind, ShardSpan, answer_recipe, inputs_digest, shard_key, shard_spans
 from tokenopt_pipeline_tests.domain.generated import examples
 from tokenopt_pipeline_tests.factories import a_model, a_policy, a_schema
@@ -106,3 +107,16 @@ def test_answers_may_be_shared_when_only_how_they_are_asked_for_differs() -> Non
 )
 def test_answers_are_not_shared_over_schemas_models_or_kinds(other: str) -> None:
     assert other != answer_recipe(a_schema(), a_policy(), RunKind.LIVE, [a_model()])
+
+
+def test_answers_of_another_server_under_the_same_name_are_other_answers() -> None:
+    def recipe(url: str, **model: object) -> str:
+        policy = a_policy(
+            providers={"local": {"base_url": url}}, routing={"model": "local/llama"}, models={"local/llama": model}
+        )
+        spec = a_model(ref=ModelRef(provider="local", model="llama"))
+        return answer_recipe(a_schema(), policy, RunKind.LIVE, [spec])
+
+    one = recipe("http://127.0.0.1:1/v1", context_tokens=4_096)
+    assert one != recipe("http://127.0.0.1:2/v1", context_tokens=4_096)
+    assert one == recipe("http://127.0.0.1:1/v1", context_tokens=8_192)

@@ -9,7 +9,7 @@ import pytest
 
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.run_views import BlockOutcome, RunBlock
-from tokenopt_pipeline.domain.runs import Run, RunKind
+from tokenopt_pipeline.domain.runs import Run, RunKind, RunState
 from tokenopt_pipeline_tests.factories import a_policy, a_schema
 
 DOCUMENT = "d" * 64
@@ -27,7 +27,7 @@ def a_run(n_blocks: int = 3, **schema: Any) -> Run:
         policy_hash="p",
         mode="sync",
         kind=RunKind.SIMULATED,
-        state="open",
+        state=RunState.OPEN,
         n_blocks=n_blocks,
         n_shards=1,
     )

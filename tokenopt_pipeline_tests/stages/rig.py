@@ -14,14 +14,15 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.prices import ListPrices
-from tokenopt_pipeline.assembly import Backend, collections_on, line_on
+from tokenopt_pipeline.assembly import Backend, collections_on, line_on, prices_under
 from tokenopt_pipeline.domain.documents import BlockType, IngestOutcome, ReadBlock, ReadDocument, SourceType
+from tokenopt_pipeline.domain.learning import NOTHING_LEARNED
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.policy import resolve
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
 from tokenopt_pipeline.domain.schemas import parse_schema
-from tokenopt_pipeline.ports import Tokenizer
+from tokenopt_pipeline.ports import PrefixKeeper, Prices, Provider, Tokenizer
 from tokenopt_pipeline.stages.ingest import ingest_source
 from tokenopt_pipeline.stages.line import Line
 from tokenopt_pipeline.stages.plan import RunRequest, plan_run
@@ -41,6 +42,28 @@ class OneSpec:
 
     def spec(self, ref: ModelRef) -> ModelSpec:
         return replace(self.model, ref=ref)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneSupply:
+    """`ports.Supply` in which every model has the same manners and everybody the same backend."""
+
+    model: ModelSpec
+    backend: Backend | None = None
+    keeps: PrefixKeeper | None = None
+
+    def models(self, run: Run) -> OneSpec:
+        return OneSpec(model=self.model)
+
+    def prices(self, run: Run) -> Prices:
+        return prices_under(run.policy)
+
+    def keeper(self, run: Run, ref: ModelRef) -> PrefixKeeper | None:
+        return self.keeps
+
+    def provider(self, run: Run) -> Backend:
+        assert self.backend is not None
+        return self.backend
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +119,7 @@ class Rig:
             kind=kind,
         )
 
-    def plan(self, request: RunRequest | None = None, /, **policy: Any) -> Run:
+    def plan(self, request: RunRequest | None = None, /, *, learned: Any = NOTHING_LEARNED, **policy: Any) -> Run:
         self._runs += 1
         return plan_run(
             request or self.request(**policy),
@@ -108,6 +131,7 @@ class Rig:
             validators=JsonSchemaValidators(),
             tokenizer=self.tokenizer,
             now=self.clock.now(),
+            learned=learned,
         )
 
     def predict(self, request: RunRequest) -> Prediction:
@@ -120,14 +144,14 @@ class Rig:
             tokenizer=self.tokenizer,
         )
 
-    def line(self, connection: Connection | None = None) -> Line:
+    def line(self, connection: Connection | None = None, *, provider: Provider | None = None) -> Line:
         """A line of its own, which has learnt nothing yet; on another connection it is another process."""
         backend = Backend(
-            providers={"anthropic": self.provider}, kinds={"anthropic": RunKind.SIMULATED}, key_variables={}
+            providers={"anthropic": provider or self.provider}, kinds={"anthropic": RunKind.SIMULATED}, key_variables={}
         )
         line = line_on(connection or self.connection, backend)
         line.clock = self.clock
-        line.models = OneSpec(model=self.model)
+        line.supply = OneSupply(model=self.model, backend=backend)
         return line
 
     def packed(self, **policy: Any) -> tuple[Run, Shard, Line]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from tokenopt_pipeline.domain.fingerprints import canonical_json, digest_text
+from tokenopt_pipeline.domain.flow import Headroom
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS
 from tokenopt_pipeline.domain.prompts import as_sent
@@ -29,6 +30,8 @@ class Asked:
     request: ModelRequest
     #: In the pack's order.
     texts: tuple[str, ...]
+    #: Requests in flight when it came in, itself included.
+    company: int = 1
 
     @property
     def ordinal_key(self) -> str:
@@ -75,6 +78,10 @@ class ScriptedProvider:
 
     script: Script = lambda _: None
     simulated: bool = True
+    #: Whether what was written to the cache is found again.
+    keeps: bool = True
+    #: What every answer says is left of the limits.
+    headroom: Headroom | None = None
     asked: list[Asked] = field(default_factory=list)
     #: Requests that were in flight together at most.
     peak: int = 0
@@ -88,9 +95,15 @@ class ScriptedProvider:
         prefix = (str(request.model.ref), request.system)
         with self._lock:
             self._seen[texts] += 1
-            asked = Asked(number=len(self.asked) + 1, nth=self._seen[texts], request=request, texts=texts)
-            self.asked.append(asked)
             self._in_flight += 1
+            asked = Asked(
+                number=len(self.asked) + 1,
+                nth=self._seen[texts],
+                request=request,
+                texts=texts,
+                company=self._in_flight,
+            )
+            self.asked.append(asked)
             self.peak = max(self.peak, self._in_flight)
             is_cached = prefix in self._cached
         try:
@@ -101,7 +114,7 @@ class ScriptedProvider:
         if isinstance(reply, Exception):
             raise reply
         with self._lock:
-            if request.cache_ttl is not None:
+            if request.cache_ttl is not None and self.keeps:
                 self._cached.add(prefix)
         response = reply or correct(asked)
         return ModelResponse(
@@ -111,7 +124,13 @@ class ScriptedProvider:
             request_id=f"request-{asked.number}",
             simulated=self.simulated,
             refusal=response.refusal,
+            headroom=self.headroom,
         )
+
+    def forget(self) -> None:
+        """Empties the cache, as time would."""
+        with self._lock:
+            self._cached.clear()
 
     @property
     def texts(self) -> list[str]:

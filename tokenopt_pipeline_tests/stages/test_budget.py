@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from tokenopt_pipeline.adapters.postgres.connection import connect
-from tokenopt_pipeline.domain.errors import BudgetExceeded
+from tokenopt_pipeline.adapters.postgres.connection import connect, row
+from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
+from tokenopt_pipeline.domain.errors import BudgetExceeded, ProviderUnavailable
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.ports import CallStore
 from tokenopt_pipeline_tests.postgres_servers import wait_until
-from tokenopt_pipeline_tests.stages.rig import Rig, clauses
-from tokenopt_pipeline_tests.stages.scripted_provider import Asked, Reply, Script
+from tokenopt_pipeline_tests.stages.rig import OneSupply, Rig, clauses
+from tokenopt_pipeline_tests.stages.scripted_provider import Asked, Reply, Script, on_call
 
 ALONE: dict[str, Any] = {"packing": {"pack_size": 1, "single_block_output_tokens": 100}}
 
@@ -175,3 +176,22 @@ def test_two_processes_that_begin_at_once_do_not_both_take_the_last_of_the_budge
             other.result()
 
     assert rig.one("select sum(usd_ceiling) from call where run_no = %(run)s", run=run.run_no) == 1
+
+
+def test_a_call_whose_connection_broke_after_it_was_sent_keeps_counting_at_its_ceiling(rig: Rig) -> None:
+    rig.ingest(*clauses(2))
+    lost = ProviderUnavailable("the connection broke", may_be_billed=True)
+    rig.provider.script = on_call({1: lost, 2: ProviderUnavailable("refused")})
+    run, shard, line = rig.packed(run={"budget_usd": 1})
+    line.collect(run, shard)
+    rows = rig.rows("select state, may_be_billed, usd_ceiling from call order by call_no")
+    assert [(r["state"], r["may_be_billed"]) for r in rows] == [
+        ("failed", True),
+        ("failed", False),
+        ("answered", False),
+    ]
+    used = row(rig.connection, "used_budget", run_no=run.run_no)
+    assert used is not None
+    assert used["used_usd"] == rows[0]["usd_ceiling"] + rig.one("select sum(usd) from ledger")
+    summary = PostgresSummaries(rig.connection, tables=OneSupply(model=rig.model)).summary(run)
+    assert (summary["calls_that_may_be_billed"], summary["calls_failed"]) == (1, 2)

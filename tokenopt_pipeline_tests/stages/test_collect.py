@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import wait
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -269,8 +270,8 @@ def test_a_refused_key_stops_at_once_and_what_was_in_flight_is_kept(
     run, shard, line = rig.packed(packing={"pack_size": 1}, calls={"concurrency": 3})
     fail = line.calls.fail
 
-    def noting(call_no: int, *, error_class: str, message: str, now: datetime) -> None:
-        fail(call_no, error_class=error_class, message=message, now=now)
+    def noting(call_no: int, **told: Any) -> None:
+        fail(call_no, **told)
         refused.set()
 
     monkeypatch.setattr(line.calls, "fail", noting)

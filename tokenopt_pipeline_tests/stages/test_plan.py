@@ -11,6 +11,7 @@ import pytest
 
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.postgres.connection import connect
+from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.assembly import collections_on
 from tokenopt_pipeline.domain.documents import IngestOutcome
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound, PriceUnknown, SchemaInvalid
@@ -18,7 +19,7 @@ from tokenopt_pipeline.domain.runs import Run, RunKind
 from tokenopt_pipeline.stages.plan import RunRequest, plan_run
 from tokenopt_pipeline_tests.factories import a_schema_document
 from tokenopt_pipeline_tests.stages import rig as rig_module
-from tokenopt_pipeline_tests.stages.rig import Rig, clauses
+from tokenopt_pipeline_tests.stages.rig import OneSpec, Rig, clauses
 
 UNPRICED = {"model": "anthropic/claude-of-tomorrow"}
 
@@ -188,8 +189,8 @@ def test_a_document_that_is_ingested_while_a_run_is_planned_is_refused_or_covere
             run_id="run-a",
             collections=SlowReader(rig),
             runs=rig.line().runs,
-            models=rig.line().models,
-            prices=rig.line().prices,
+            models=OneSpec(model=rig.model),
+            prices=ListPrices(),
             validators=rig.line().validators,
             tokenizer=rig.tokenizer,
             now=rig.clock.now(),

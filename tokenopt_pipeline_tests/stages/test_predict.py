@@ -112,8 +112,7 @@ def test_the_sandbox_bills_input_within_a_quarter_of_the_prediction_for_the_demo
     request = rig.request(routing={"model": "anthropic/claude-sonnet-4-6"})
     predicted, run = rig.predict(request), rig.plan(request)
     with running_sandbox() as sandbox:
-        line = rig.line()
-        line.provider = AnthropicProvider(api_key="sandbox", base_url=sandbox.anthropic_url)
+        line = rig.line(provider=AnthropicProvider(api_key="sandbox", base_url=sandbox.anthropic_url))
         rig.finish(run, line=line)
 
     actual = billed(rig, run)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.domain.errors import ContextWindowExceeded, ProviderUnavailable, RateLimited, RequestRejected
 from tokenopt_pipeline.domain.fingerprints import digest_text
 from tokenopt_pipeline.domain.requests import ModelResponse
+from tokenopt_pipeline_tests.factories import a_model
 from tokenopt_pipeline_tests.stages import scripted_provider as answers
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import Asked, Reply, on_text
@@ -240,7 +242,25 @@ def test_every_answer_is_in_the_ledger_with_what_it_was_sized_with(rig: Rig) -> 
     assert (row["model"], row["kind"], row["request_id"]) == ("anthropic/claude-sonnet-5-5", "simulated", "request-1")
     assert (row["pack_blocks"], row["split_events"], row["fingerprint"]) == (3, 0, request.fingerprint)
     assert row["assumed_max_tokens"] == request.max_tokens
-    assert row["usd"] == rig.line().prices.usd(
+    assert row["usd"] == ListPrices().usd(
         request.model.ref, answers.bill(request, clauses(3), rig.one("select text from response"), is_cached=False)
     )
     assert row["usd"] < row["assumed_usd_ceiling"]
+
+
+def test_a_model_that_cannot_stop_thinking_gets_room_for_it_beside_the_answers(rig: Rig) -> None:
+    rig.ingest(*clauses(2))
+    rig.model = a_model(thinking_reserve_tokens=700)
+    run, shard, line = rig.packed()
+    (pack,) = line.packs.open_packs(shard)
+    line.collect(run, shard)
+    assert rig.provider.asked[0].request.max_tokens == pack.max_tokens + 700
+    assert rig.one("select assumed_max_tokens from ledger") == pack.max_tokens + 700
+
+
+def test_room_for_thinking_never_passes_the_models_own_limit(rig: Rig) -> None:
+    rig.ingest(*clauses(1))
+    rig.model = a_model(thinking_reserve_tokens=700, max_output_tokens=4_200)
+    run, shard, line = rig.packed()
+    line.collect(run, shard)
+    assert rig.provider.asked[0].request.max_tokens == 4_200

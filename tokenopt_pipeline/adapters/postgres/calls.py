@@ -7,6 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from psycopg.types.json import Jsonb
+
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, store_errors
 from tokenopt_pipeline.adapters.postgres.packs import insert_packs
 from tokenopt_pipeline.adapters.postgres.texts import storable, storable_or_none
@@ -14,6 +16,7 @@ from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import BudgetExceeded, RunCancelled, StoreUnavailable
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packs import OpenPack
+from tokenopt_pipeline.domain.runs import RunState
 
 
 class PostgresCalls:
@@ -32,7 +35,7 @@ class PostgresCalls:
         with store_errors(), self._connection.transaction():
             budget = row(self._connection, "lock_run_budget", run_no=run_no)
             assert budget is not None  # the pack's foreign key says so
-            if budget["state"] == "cancelled":
+            if budget["state"] == RunState.CANCELLED:
                 raise RunCancelled(f"run {budget['run_id']} was cancelled; nothing more is asked for it")
             limit = budget["budget_usd"]
             if limit is not None:
@@ -93,11 +96,20 @@ class PostgresCalls:
             change(self._connection, "retire_pack_blocks", pack_no=pack_no)
             insert_packs(self._connection, shard, call.again, now=now)
 
-    def fail(self, call_no: int, *, error_class: str, message: str, now: datetime) -> None:
-        """Stores that a try got no answer; its pack stays open."""
-        self._end(call_no, "failed", error_class, message, now)
+    def fail(self, call_no: int, *, error_class: str, message: str, may_be_billed: bool, now: datetime) -> None:
+        """Stores that a try got no answer; its pack stays open. One that may be billed keeps counting at its ceiling."""
+        self._end(call_no, "failed", error_class, message, now, may_be_billed=may_be_billed)
 
-    def _end(self, call_no: int, state: str, error_class: str | None, message: str | None, now: datetime) -> None:
+    def _end(
+        self,
+        call_no: int,
+        state: str,
+        error_class: str | None,
+        message: str | None,
+        now: datetime,
+        *,
+        may_be_billed: bool = False,
+    ) -> None:
         ended = change(
             self._connection,
             "end_call",
@@ -105,6 +117,7 @@ class PostgresCalls:
             state=state,
             error_class=error_class,
             error_message=storable_or_none(message),
+            may_be_billed=may_be_billed,
             now=now,
         )
         if ended != 1:
@@ -150,4 +163,7 @@ def _ledger_row(call: AnsweredCall) -> dict[str, Any]:
         "assumed_output": assumed.output_tokens,
         "assumed_max_tokens": assumed.max_tokens,
         "assumed_usd_ceiling": assumed.usd_ceiling,
+        "prefix": Jsonb(call.prefix.document()),
+        "prefix_tokens": assumed.prefix_tokens,
+        "table_input": assumed.table_input_tokens,
     }

@@ -11,8 +11,9 @@ from psycopg.types.json import Json, Jsonb
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound
+from tokenopt_pipeline.domain.learning import parse_learned
 from tokenopt_pipeline.domain.policy import resolve, snapshot
-from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, ShardSpan
+from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, RunState, ShardSpan
 from tokenopt_pipeline.domain.schemas import parse_schema
 
 
@@ -54,15 +55,20 @@ class PostgresRuns:
                 policy_sources=Jsonb(dict(new.resolved.sources)),
                 inputs_digest=new.inputs_digest,
                 answer_recipe=uuid.UUID(new.answer_recipe[:32]),
+                schema_ref=new.schema.ref,
                 mode=new.mode,
                 kind=new.kind,
                 n_blocks=new.spans[-1].end if new.spans else 0,
                 n_shards=len(new.spans),
                 budget_usd=policy.run.budget_usd,
+                learned=Jsonb(new.learned.document()),
                 now=now,
             )
             if inserted is not None:
                 self._add_parts(inserted["run_no"], documents, new.spans)
+                if len(new.spans) > 1:
+                    rows(self._connection, "fresh_plans")
+                    change(self._connection, "note_repeated_blocks", run_no=inserted["run_no"])
         run = self.open_run(new.inputs_digest)
         if run is None:
             raise InvalidInput(
@@ -86,7 +92,7 @@ class PostgresRuns:
         """Marks an open run complete when every block's story has ended; whether it is complete now."""
         change(self._connection, "close_run_if_done", run_no=run_no, now=now)
         state = row(self._connection, "run_state", run_no=run_no)
-        return state is not None and state["state"] == "complete"
+        return state is not None and state["state"] == RunState.COMPLETE
 
     def cancel(self, run_id: str, *, now: datetime) -> bool:
         """Cancels an open run; False when it had ended before. Raises NotFound."""
@@ -115,13 +121,15 @@ def _run(found: DictRow) -> Run:
         run_no=found["run_no"],
         run_id=found["run_id"],
         collection=found["collection"],
-        schema=parse_schema(found["schema_source"], name=found["schema_ref"]),
+        # Schemas that differ in their names only are stored once.
+        schema=parse_schema({**found["schema_source"], "ref": found["ref"]}, name=found["ref"]),
         prompt_tokens=found["prompt_tokens"],
         policy=resolve([("snapshot", found["policy"])]).policy,
         policy_hash=found["policy_hash"],
         mode=found["mode"],
         kind=RunKind(found["kind"]),
-        state=found["state"],
+        state=RunState(found["state"]),
         n_blocks=found["n_blocks"],
         n_shards=found["n_shards"],
+        learned=parse_learned(found["learned"]),
     )

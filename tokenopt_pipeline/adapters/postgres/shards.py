@@ -34,15 +34,19 @@ class PostgresShards:
     def enrol(self, shard: Shard) -> int:
         """Gives every block of the shard its pending overlay; how many there are, old and new."""
         place = {"run_no": shard.run_no, "shard_no": shard.shard_no}
-        change(self._connection, "enrol_shard", **place)
-        found = row(self._connection, "enrolled_blocks", **place)
+        with store_errors(), self._connection.transaction():
+            rows(self._connection, "fresh_plans")
+            change(self._connection, "enrol_shard", **place)
+            found = row(self._connection, "enrolled_blocks", **place)
         return int(found["n"]) if found else 0
 
     def undecided_facts(self, shard: Shard, *, words_cap: int) -> list[BlockFacts]:
         """Every distinct combination of facts among the blocks without a decision."""
-        found = rows(
-            self._connection, "undecided_facts", run_no=shard.run_no, shard_no=shard.shard_no, words_cap=words_cap
-        )
+        with store_errors(), self._connection.transaction():
+            rows(self._connection, "fresh_plans")
+            found = rows(
+                self._connection, "undecided_facts", run_no=shard.run_no, shard_no=shard.shard_no, words_cap=words_cap
+            )
         return [BlockFacts(type=BlockType(r["block_type"]), is_blank=r["is_blank"], words=r["words"]) for r in found]
 
     def decide(
@@ -62,6 +66,7 @@ class PostgresShards:
             for facts, decision in verdicts.items()
         ]
         with store_errors(), self._connection.transaction():
+            rows(self._connection, "fresh_plans")
             change(
                 self._connection,
                 "decide_blocks",

@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
 from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows
+from tokenopt_pipeline.domain.cache_breaks import cache_summary
+from tokenopt_pipeline.domain.overlays import OverlayStatus
 from tokenopt_pipeline.domain.routing import default_model
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import naive_usage
-from tokenopt_pipeline.ports import Models, Prices
+from tokenopt_pipeline.ports import Tables
 
 
 class PostgresSummaries:
     """Reads a run's figures; changes nothing."""
 
-    def __init__(self, connection: Connection, *, models: Models, prices: Prices) -> None:
+    def __init__(self, connection: Connection, *, tables: Tables) -> None:
         self._connection = connection
-        self._models = models
-        self._prices = prices
+        self._tables = tables
 
     def summary(self, run: Run) -> dict[str, Any]:
         """The run's figures. Dollars are None when a call or the baseline has no known price."""
@@ -27,12 +29,14 @@ class PostgresSummaries:
         outcomes = {"skipped": 0, "reused": 0, "ai_complete": 0, "confirmed": 0, "failed": 0}
         for r in rows(self._connection, "run_outcomes", **at):
             if r["status"] in outcomes:
-                name = "reused" if r["is_reused"] and r["status"] == "ai_complete" else r["status"]
+                name = "reused" if r["is_reused"] and r["status"] == OverlayStatus.AI_COMPLETE else r["status"]
                 outcomes[name] += r["n"]
         outcomes["outstanding"] = run.n_blocks - sum(outcomes.values())
         ledger = self._one("run_ledger", **at)
         calls = self._one("run_calls", **at)
         packs = self._one("run_packs", **at)
+        kept = self._one("run_kept_prefixes", **at)
+        unpriced = ledger["usd"] is None or kept["usd"] is None
         written = ledger["cache_write_5m"] + ledger["cache_write_1h"]
         return {
             "run": run.run_id,
@@ -56,6 +60,7 @@ class PostgresSummaries:
             "calls": calls["answered"],
             "calls_failed": calls["failed"],
             "calls_without_stored_answer": calls["started"],
+            "calls_that_may_be_billed": calls["started"] + calls["may_be_billed"],
             "batches": 0,
             "tokens": {
                 "input": ledger["input_uncached"] + written + ledger["cache_read"],
@@ -63,7 +68,9 @@ class PostgresSummaries:
                 "cache_write": written,
                 "output": ledger["output"],
             },
-            "usd": None if ledger["usd"] is None else float(ledger["usd"]),
+            "cache": cache_summary(PostgresCacheStories(self._connection, tables=self._tables).of(run)),
+            "kept_prefixes": kept["kept"],
+            "usd": None if unpriced else float(ledger["usd"] + kept["usd"]),
             "usd_baseline": self._baseline(run),
             "budget_usd": None if run.policy.run.budget_usd is None else float(run.policy.run.budget_usd),
             "kind": run.kind.value,
@@ -94,7 +101,7 @@ class PostgresSummaries:
         seen = self._one("observed_ratios", schema_hash=run.schema.schema_hash, kind=run.kind.value, model=str(ref))
         if not seen["assumed_input"] or not seen["blocks"] or run.n_blocks == 0:
             return None
-        model = self._models.spec(ref)
+        model = self._tables.models(run).spec(ref)
         scale = seen["input"] / seen["assumed_input"]
         prefix = model.billed_tokens(run.prompt_tokens) + model.request_overhead_tokens
         of_blocks = self._one("run_block_tokens", run_no=run.run_no)["tokens"]
@@ -104,7 +111,7 @@ class PostgresSummaries:
             block_tokens=round(scale * model.billed_tokens(of_blocks) / run.n_blocks),
             answer_tokens=round(seen["output"] / seen["blocks"]),
         )
-        usd = self._prices.usd(ref, one_call)
+        usd = self._tables.prices(run).usd(ref, one_call)
         return None if usd is None else float(usd * Decimal(run.n_blocks))
 
     def _one(self, name: str, /, **parameters: Any) -> dict[str, Any]:

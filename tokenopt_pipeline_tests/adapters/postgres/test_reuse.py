@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import RequestRejected
-from tokenopt_pipeline.domain.runs import Run, RunKind
+from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
 from tokenopt_pipeline_tests.factories import a_schema_document
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import on_text, values_for
@@ -183,3 +183,63 @@ def test_a_confirmed_answer_of_a_later_run_goes_before_an_unconfirmed_one(rig: R
 
     assert rig.overlays(third)[REPEATED]["staged"] == {"party": "tenant", "kind": "duty"}
     assert rig.overlays(third)[REPEATED]["reused_run_no"] == later.run_no
+
+
+def in_shards(rig: Rig, *texts: str, size: int = 2) -> Run:
+    rig.ingest(*texts)
+    return rig.plan(run={"shard_blocks": size})
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)], ids=str)
+def test_repeated_blocks_of_different_shards_are_asked_once_whatever_order_the_shards_are_taken_in(
+    rig: Rig, order: tuple[int, ...]
+) -> None:
+    run = in_shards(rig, REPEATED, "One.", "Two.", REPEATED, REPEATED, REPEATED)
+    line = rig.line()
+    for shard_no in order:
+        line.whole(run, Shard(run_no=run.run_no, shard_no=shard_no))
+
+    assert sorted(rig.provider.texts) == sorted([REPEATED, "One.", "Two."])
+    assert rig.statuses(run) == {"ai_complete": 6}
+    assert rig.one("select state from run") == "complete"
+    reused = rig.rows("select ordinal, reused_block_no from overlay where reused_run_no is not null order by 1")
+    first = rig.one("select block_no from overlay where ordinal = 0")
+    assert reused == [{"ordinal": n, "reused_block_no": first} for n in (3, 4, 5)]
+    told = rig.rows("select distinct rule_id, evidence from skip_decision where verdict = 'reuse'")
+    assert told == [{"rule_id": "same_as_earlier_block", "evidence": "The block repeats block 1 of the run."}]
+
+
+def test_a_shard_that_waits_for_another_ones_block_says_so_until_that_has_ended(rig: Rig) -> None:
+    run = in_shards(rig, REPEATED, "One.", "Two.", REPEATED)
+    line = rig.line()
+    assert line.whole(run, Shard(run_no=run.run_no, shard_no=1)) == {"ai_complete": 1, "pending": 1}
+    assert rig.one("select state from run") == "open"
+    line.whole(run, Shard(run_no=run.run_no, shard_no=0))
+    assert rig.statuses(run) == {"ai_complete": 4}
+    assert rig.one("select state from run") == "complete"
+
+
+def test_a_block_that_fails_fails_its_repetitions_in_other_shards(rig: Rig) -> None:
+    rig.provider.script = on_text(REPEATED, RequestRejected("cannot read it", status=400))
+    run = in_shards(rig, REPEATED, "One.", "Two.", REPEATED)
+    line = rig.line()
+    for shard_no in (1, 0):
+        line.whole(run, Shard(run_no=run.run_no, shard_no=shard_no))
+    failed = rig.rows("select ordinal, error_detail from overlay where status = 'failed' order by ordinal")
+    assert failed[1] == {"ordinal": 3, "error_detail": "the identical block 1 of the run failed: cannot read it"}
+
+
+def test_repetitions_of_a_block_that_another_run_answered_take_its_answer_in_every_shard(rig: Rig) -> None:
+    rig.ingest(REPEATED, name="first")
+    rig.finish(rig.plan())
+    rig.ingest("One.", REPEATED, "Two.", REPEATED, name="second")
+    run = rig.plan(run={"shard_blocks": 2})
+    rig.finish(run)
+    assert rig.provider.texts.count(REPEATED) == 1
+    assert rig.statuses(run) == {"ai_complete": 5}
+
+
+def test_repetitions_across_shards_are_asked_again_when_reuse_is_off(rig: Rig) -> None:
+    rig.ingest(REPEATED, "One.", "Two.", REPEATED)
+    rig.finish(rig.plan(run={"shard_blocks": 2}, reuse={"enabled": False}))
+    assert rig.provider.texts.count(REPEATED) == 2

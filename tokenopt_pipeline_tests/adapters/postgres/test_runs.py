@@ -10,10 +10,12 @@ import pytest
 from tokenopt_pipeline.adapters.postgres.connection import connect
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
+from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import NotFound, StoreUnavailable
 from tokenopt_pipeline.domain.runs import Shard, shard_key
-from tokenopt_pipeline_tests.stages.rig import Rig, clauses
+from tokenopt_pipeline_tests.factories import a_schema_document
+from tokenopt_pipeline_tests.stages.rig import OneSupply, Rig, clauses
 
 
 def test_a_run_that_does_not_exist_is_not_found(rig: Rig) -> None:
@@ -112,3 +114,17 @@ def test_an_answer_that_another_process_has_stored_is_not_taken_twice(
 def test_a_database_that_cannot_be_reached_is_said_to_be_unavailable() -> None:
     with pytest.raises(StoreUnavailable, match=r"^database: "), connect("postgresql://ann:secret@127.0.0.1:1/nowhere"):
         pass
+
+
+def test_schemas_that_differ_only_in_their_name_show_each_its_own(rig: Rig) -> None:
+    rig.ingest("A clause.")
+    named = {name: rig.plan(rig.request(schema=a_schema_document(ref=name))) for name in ("duties", "rights")}
+    assert {name: run.schema.ref for name, run in named.items()} == {"duties": "duties", "rights": "rights"}
+    assert len({run.run_id for run in named.values()}) == 2
+    assert rig.one("select count(*) from extraction_schema") == 1
+    recent = PostgresSummaries(rig.connection, tables=OneSupply(model=rig.model)).recent()
+    assert [r["schema"] for r in recent] == ["rights", "duties"]
+    for run in named.values():
+        rig.finish(run)
+    # What is asked is the same, so it is asked once.
+    assert len(rig.provider.asked) == 1

@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 
 from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
-from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.errors import ProviderUnavailable, RequestRejected
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline_tests.factories import a_model
-from tokenopt_pipeline_tests.stages.rig import OneSpec, Rig, clauses
+from tokenopt_pipeline_tests.stages.rig import OneSupply, Rig, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import Asked, Reply
 
 
 def summaries(rig: Rig) -> PostgresSummaries:
-    return PostgresSummaries(rig.connection, models=OneSpec(model=rig.model), prices=ListPrices())
+    return PostgresSummaries(rig.connection, tables=OneSupply(model=rig.model))
 
 
 def figures(rig: Rig, run: Run) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from tokenopt_pipeline.domain.errors import ProviderUnavailable
 from tokenopt_pipeline.domain.requests import ModelResponse, StopReason
 from tokenopt_pipeline_tests.adapters.provider_exchange import read_of, recorded_answers
+from tokenopt_pipeline_tests.conformance.behaviours import promised
 
 # Vendor -> endpoint of the recordings.
 _ENDPOINTS = {"openai": "POST /v1/responses", "custom": "POST /v1/chat/completions"}
@@ -28,6 +29,7 @@ def responses(vendor: str) -> list[tuple[dict[str, Any], ModelResponse]]:
     return [(r["response_body"], answer) for r, answer in read(vendor) if isinstance(answer, ModelResponse)]
 
 
+@promised("recorded-answers")
 @pytest.mark.parametrize("vendor", _ENDPOINTS)
 def test_every_recorded_answer_is_read(vendor: str) -> None:
     """But for the five that only say that a response is queued: `background` was asked for, which we never do."""
@@ -38,6 +40,7 @@ def test_every_recorded_answer_is_read(vendor: str) -> None:
     assert all(isinstance(p, ProviderUnavailable) and "it is queued" in str(p) for p in unread.values())
 
 
+@promised("recorded-usage", "openai")
 def test_the_usage_of_every_recorded_response_is_the_recorded_one() -> None:
     for body, answer in responses("openai"):
         told, usage = body["usage"], answer.usage
@@ -47,6 +50,7 @@ def test_the_usage_of_every_recorded_response_is_the_recorded_one() -> None:
         assert usage.output == told["output_tokens"], body["id"]
 
 
+@promised("recorded-usage", "custom")
 def test_the_usage_of_every_recorded_completion_is_the_recorded_one() -> None:
     for body, answer in responses("custom"):
         told, usage = body["usage"], answer.usage
@@ -57,6 +61,7 @@ def test_the_usage_of_every_recorded_completion_is_the_recorded_one() -> None:
         assert usage.output == told["completion_tokens"], body["id"]
 
 
+@promised("recorded-words", "openai")
 def test_the_text_and_stop_of_every_recorded_response_are_the_recorded_ones() -> None:
     for body, answer in responses("openai"):
         assert answer.stop is (StopReason.TRUNCATED if body["status"] == "incomplete" else StopReason.COMPLETE)
@@ -66,6 +71,7 @@ def test_the_text_and_stop_of_every_recorded_response_are_the_recorded_ones() ->
             assert answer.text == text, body["id"]
 
 
+@promised("recorded-words", "custom")
 def test_the_text_and_stop_of_every_recorded_completion_are_the_recorded_ones() -> None:
     for body, answer in responses("custom"):
         choice = body["choices"][0]

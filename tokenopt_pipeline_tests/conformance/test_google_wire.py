@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenopt_pipeline.domain.requests import ModelResponse, StopReason
 from tokenopt_pipeline_tests.adapters.provider_exchange import read_of, recorded_answers
+from tokenopt_pipeline_tests.conformance.behaviours import promised
 
 _REFUSED = ("SAFETY", "MODEL_ARMOR")
 _CUT = ("MAX_TOKENS", 2)
@@ -23,6 +24,7 @@ def responses() -> list[tuple[dict[str, Any], ModelResponse]]:
     return [(record, answer) for record, answer in read() if isinstance(answer, ModelResponse)]
 
 
+@promised("recorded-answers", "google")
 def test_every_recorded_answer_is_read() -> None:
     """155 of the Gemini API, 42 of its enterprise twin, which writes the same body."""
     unread = {record["id"]: answer for record, answer in read() if isinstance(answer, Exception)}
@@ -30,6 +32,7 @@ def test_every_recorded_answer_is_read() -> None:
     assert not unread, f"{len(read()) - len(unread)} of {len(read())} recorded answers were read; not: {unread}"
 
 
+@promised("recorded-usage", "google")
 def test_the_usage_of_every_recorded_answer_is_the_recorded_one() -> None:
     for record, answer in responses():
         told, usage = record["response_body"]["usageMetadata"], answer.usage
@@ -39,6 +42,7 @@ def test_the_usage_of_every_recorded_answer_is_the_recorded_one() -> None:
         assert usage.input_total + usage.output == told.get("totalTokenCount", 0), record["id"]
 
 
+@promised("recorded-words", "google")
 def test_the_text_and_stop_of_every_recorded_answer_are_the_recorded_ones() -> None:
     for record, answer in responses():
         candidate = (record["response_body"].get("candidates") or [{"finishReason": "MODEL_ARMOR"}])[0]

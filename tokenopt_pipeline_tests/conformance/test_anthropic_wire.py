@@ -9,6 +9,7 @@ import httpx2
 
 from tokenopt_pipeline.domain.requests import ModelResponse, StopReason
 from tokenopt_pipeline_tests.adapters.anthropic_exchange import Exchange, recordings
+from tokenopt_pipeline_tests.conformance.behaviours import promised
 
 _STOPS = {"end_turn": "complete", "tool_use": "complete", "stop_sequence": "complete", "max_tokens": "truncated"}
 
@@ -34,6 +35,7 @@ def replayed(record: dict[str, Any]) -> ModelResponse:
     return Exchange(lambda _: httpx2.Response(200, json=body, headers=headers)).complete()
 
 
+@promised("recorded-answers", "anthropic")
 def test_every_recorded_answer_is_read() -> None:
     unread: list[str] = []
     records = recorded()
@@ -49,6 +51,7 @@ def test_every_recorded_answer_is_read() -> None:
     assert not unread, f"{len(records) - len(unread)} of {len(records)} recorded answers were read; not: {unread}"
 
 
+@promised("recorded-usage", "anthropic")
 def test_the_usage_of_every_recorded_answer_is_the_recorded_one() -> None:
     for record in recorded():
         told, read = record["response_body"]["usage"], responses()[record["id"]].usage
@@ -60,6 +63,7 @@ def test_the_usage_of_every_recorded_answer_is_the_recorded_one() -> None:
         assert read.output == told["output_tokens"], record["id"]
 
 
+@promised("recorded-words", "anthropic")
 def test_the_text_and_stop_of_every_recorded_answer_are_the_recorded_ones() -> None:
     for record in recorded():
         body, response = record["response_body"], responses()[record["id"]]

@@ -1,0 +1,22 @@
+"""What earlier calls have shown, from the ledger."""
+
+from __future__ import annotations
+
+from tokenopt_pipeline.adapters.postgres.connection import Connection, rows
+from tokenopt_pipeline.domain.learning import CountedCall
+from tokenopt_pipeline.domain.routing import ModelRef
+from tokenopt_pipeline.domain.runs import RunKind
+
+
+class PostgresLearning:
+    """`ports.LearningStore` on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def counted(self, ref: ModelRef, *, kind: RunKind, schema_hash: str | None, most: int) -> list[CountedCall]:
+        """The newest answered calls to the model, of one kind of run and, unless None, of one schema."""
+        found = rows(
+            self._connection, "counted_calls", model=str(ref), kind=kind.value, schema_hash=schema_hash, most=most
+        )
+        return [CountedCall(**r) for r in found]

@@ -1,0 +1,117 @@
+"""Learning: what earlier calls taught about models, frozen with a run so that it stays the same run when it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from statistics import median
+from typing import Any
+
+from tokenopt_pipeline.domain.models import ModelSpec
+
+#: Calls of one kind that are looked at, the newest ones: tokenizers change with their models.
+MOST_CALLS = 400
+# Fewer calls say nothing about a model.
+_LEAST_CALLS = 3
+# Fewer do not tell a ratio from an overhead, or a tail from a mean.
+_LEAST_FOR_LINE, _LEAST_FOR_TAIL = 8, 20
+# A correction may leave so much of the error that is there without it; one that leaves more fits noise.
+_WORTH = 0.6
+_TAIL = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedCall:
+    """One answered call: what was expected of its input without having learnt anything, and what was billed."""
+
+    expected: int
+    billed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCorrection:
+    """Billed ≈ scale · expected + shift, for calls of one model, kind and template."""
+
+    scale: float
+    shift: float
+    #: 95 in 100 calls were billed at most so many times that; None: too few calls to tell.
+    tail: float | None
+    #: Calls it was learnt from.
+    calls: int
+
+    def applied_to(self, spec: ModelSpec) -> ModelSpec:
+        """The model as these calls have shown it: the mean for cost, the tail for what has to fit."""
+        ratio = spec.token_ratio * self.scale
+        guard = spec.token_ratio_guard * self.scale if self.tail is None else ratio * max(self.tail, 1.0)
+        overhead = max(round(spec.request_overhead_tokens * self.scale + self.shift), 0)
+        return replace(spec, token_ratio=ratio, token_ratio_guard=max(guard, ratio), request_overhead_tokens=overhead)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """The snapshot that a run was planned with. Empty: nothing was known."""
+
+    #: `provider/model` -> how its input tokens differ from what the model table expects.
+    tokens: Mapping[str, TokenCorrection] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values; `parse_learned` reads them back."""
+        return {"tokens": {model: asdict(correction) for model, correction in self.tokens.items()}}
+
+
+NOTHING_LEARNED = Learned()
+
+
+def parse_learned(document: Mapping[str, Any]) -> Learned:
+    """The snapshot behind a stored document; what this version does not know is left alone."""
+    return Learned(tokens={model: TokenCorrection(**told) for model, told in document.get("tokens", {}).items()})
+
+
+def learn_tokens(calls: Sequence[CountedCall]) -> TokenCorrection | None:
+    """The correction that these calls, all of one kind, teach; None when they are too few or need none.
+
+    One number at a time: a factor, or an overhead; both only where enough calls of different lengths tell them apart. The
+    simplest that removes most of the median relative error wins.
+    """
+    known = [call for call in calls if call.expected > 0 and call.billed > 0]
+    if len(known) < _LEAST_CALLS:
+        return None
+    candidates = [
+        (median(c.billed / c.expected for c in known), 0.0),
+        (1.0, float(median(c.billed - c.expected for c in known))),
+    ]
+    if len(known) >= _LEAST_FOR_LINE and (line := _line(known)) is not None:
+        candidates.append(line)
+    plain = _error(known, 1.0, 0.0)
+    scale, shift = min(candidates, key=lambda each: _error(known, *each))
+    if _error(known, scale, shift) > plain * _WORTH:
+        scale, shift = 1.0, 0.0
+    tail = _tail(known, scale, shift)
+    if (scale, shift) == (1.0, 0.0) and tail is None:
+        return None
+    return TokenCorrection(scale=round(scale, 4), shift=round(shift, 2), tail=tail, calls=len(known))
+
+
+def _line(calls: Sequence[CountedCall]) -> tuple[float, float] | None:
+    """Least squares of relative errors; None when the calls are too alike, or the slope makes no sense."""
+    weights = [1 / c.billed**2 for c in calls]
+    total = sum(weights)
+    mean_x = sum(w * c.expected for w, c in zip(weights, calls, strict=True)) / total
+    mean_y = sum(w * c.billed for w, c in zip(weights, calls, strict=True)) / total
+    spread = sum(w * (c.expected - mean_x) ** 2 for w, c in zip(weights, calls, strict=True))
+    if spread <= 1e-3 * total * mean_x**2:
+        return None
+    together = sum(w * (c.expected - mean_x) * (c.billed - mean_y) for w, c in zip(weights, calls, strict=True))
+    slope = together / spread
+    return (slope, mean_y - slope * mean_x) if 0.25 <= slope <= 4 else None
+
+
+def _error(calls: Sequence[CountedCall], scale: float, shift: float) -> float:
+    return median(abs((scale * c.expected + shift) / c.billed - 1) for c in calls)
+
+
+def _tail(calls: Sequence[CountedCall], scale: float, shift: float) -> float | None:
+    if len(calls) < _LEAST_FOR_TAIL:
+        return None
+    over = sorted(c.billed / max(scale * c.expected + shift, 1.0) for c in calls)
+    return round(over[min(int(len(over) * _TAIL), len(over) - 1)], 4)

@@ -1,0 +1,68 @@
+"""What the stages need from outside, as Protocols of at most four methods."""
+
+from tokenopt_pipeline.ports.answering import (
+    AnswerValidators,
+    Models,
+    PrefixKeeper,
+    Prices,
+    Provider,
+    Reachable,
+    Supply,
+    Tables,
+    Tokenizer,
+)
+from tokenopt_pipeline.ports.looking_up import (
+    ChunkSearch,
+    Embedder,
+    EmbeddingStore,
+    IndexStore,
+    ReferenceStore,
+    RuleSearch,
+    RunReading,
+    ToolHost,
+    ToolSchemas,
+)
+from tokenopt_pipeline.ports.storing import (
+    CallStore,
+    CollectionStore,
+    LearningStore,
+    OverlayStore,
+    PackStore,
+    PlanningStore,
+    PrefixLedger,
+    RunStore,
+    ShardStore,
+)
+from tokenopt_pipeline.ports.surroundings import Clock, Readers
+
+__all__ = [
+    "AnswerValidators",
+    "CallStore",
+    "ChunkSearch",
+    "Clock",
+    "CollectionStore",
+    "Embedder",
+    "EmbeddingStore",
+    "IndexStore",
+    "LearningStore",
+    "Models",
+    "OverlayStore",
+    "PackStore",
+    "PlanningStore",
+    "PrefixKeeper",
+    "PrefixLedger",
+    "Prices",
+    "Provider",
+    "Reachable",
+    "Readers",
+    "ReferenceStore",
+    "RuleSearch",
+    "RunReading",
+    "RunStore",
+    "ShardStore",
+    "Supply",
+    "Tables",
+    "Tokenizer",
+    "ToolHost",
+    "ToolSchemas",
+]

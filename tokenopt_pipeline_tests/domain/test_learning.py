@@ -1,0 +1,109 @@
+"""A correction is learnt when it removes most of the error, and it is frozen with the run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenopt_pipeline.domain.learning import (
+    NOTHING_LEARNED,
+    CountedCall,
+    Learned,
+    TokenCorrection,
+    learn_tokens,
+    parse_learned,
+)
+from tokenopt_pipeline_tests.domain.generated import examples
+from tokenopt_pipeline_tests.factories import a_model
+
+
+def calls(*pairs: tuple[int, int]) -> list[CountedCall]:
+    return [CountedCall(expected=expected, billed=billed) for expected, billed in pairs]
+
+
+def learnt(*pairs: tuple[int, int]) -> tuple[float, float]:
+    correction = learn_tokens(calls(*pairs))
+    assert correction is not None
+    return correction.scale, correction.shift
+
+
+def test_a_tokenizer_that_counts_more_is_a_factor() -> None:
+    assert learnt((1_000, 1_200), (2_000, 2_400), (300, 360)) == (1.2, 0.0)
+
+
+def test_a_hidden_prompt_is_an_overhead() -> None:
+    assert learnt((100, 450), (200, 550), (300, 650)) == (1.0, 350.0)
+
+
+def test_both_are_told_apart_by_enough_calls_of_different_lengths() -> None:
+    scale, shift = learnt(*((n, round(1.3 * n + 200)) for n in range(100, 1_100, 100)))
+    assert scale == pytest.approx(1.3, abs=0.01)
+    assert shift == pytest.approx(200, abs=5)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        pytest.param([], id="none"),
+        pytest.param([(100, 200), (100, 200)], id="two"),
+        pytest.param([(0, 200), (100, 0), (100, 200), (100, 200)], id="two that count"),
+        pytest.param([(100, 100), (200, 201), (300, 299)], id="right already"),
+        # The best factor, 1.0, and the best overhead, 0, leave as much error as there was.
+        pytest.param([(100, 150), (100, 50), (100, 100)], id="noise"),
+    ],
+)
+def test_nothing_is_learnt_from_too_little_or_from_noise(pairs: list[tuple[int, int]]) -> None:
+    assert learn_tokens(calls(*pairs)) is None
+
+
+def test_calls_that_are_all_alike_teach_one_number() -> None:
+    assert learnt(*[(1_000, 1_100)] * 12) == (1.1, 0.0)
+
+
+def test_a_slope_that_makes_no_sense_is_no_line() -> None:
+    falling = learn_tokens(calls(*((n, 2_000 - n) for n in range(100, 1_100, 100))))
+    assert falling is None or 0.25 <= falling.scale <= 4
+
+
+def test_the_tail_of_many_calls_guards_what_has_to_fit() -> None:
+    usual, long = [(1_000, 1_100)] * 90, [(1_000, 1_400)] * 10
+    correction = learn_tokens(calls(*usual, *long))
+    assert correction is not None
+    assert (correction.scale, correction.calls) == (1.1, 100)
+    assert correction.tail == pytest.approx(1_400 / 1_100, abs=1e-3)
+    assert correction.applied_to(a_model()).token_ratio_guard == pytest.approx(1.4, abs=1e-3)
+
+
+def test_a_tail_is_worth_keeping_even_where_the_mean_is_right() -> None:
+    correction = learn_tokens(calls(*[(1_000, 1_000)] * 30))
+    assert correction == TokenCorrection(scale=1.0, shift=0.0, tail=1.0, calls=30)
+
+
+def test_a_correction_changes_ratio_guard_and_overhead_together() -> None:
+    model = a_model(token_ratio=1.2, token_ratio_guard=1.5, request_overhead_tokens=100)
+    few = TokenCorrection(scale=0.5, shift=-30.0, tail=None, calls=5).applied_to(model)
+    assert (few.token_ratio, few.token_ratio_guard, few.request_overhead_tokens) == (0.6, 0.75, 20)
+    lower = TokenCorrection(scale=1.0, shift=-900.0, tail=0.9, calls=50).applied_to(model)
+    assert (lower.token_ratio, lower.token_ratio_guard, lower.request_overhead_tokens) == (1.2, 1.2, 0)
+
+
+def test_the_snapshot_is_read_back_and_what_is_newer_is_left_alone() -> None:
+    learned = Learned(tokens={"a/m": TokenCorrection(scale=1.1, shift=2.0, tail=None, calls=9)})
+    document = json.loads(json.dumps(learned.document()))
+    assert parse_learned(document) == learned
+    assert parse_learned({**document, "weather": {"mild": True}}) == learned
+    assert parse_learned({}) == NOTHING_LEARNED == Learned()
+
+
+@examples(100)
+@given(st.lists(st.tuples(st.integers(1, 10_000), st.integers(1, 10_000)), max_size=40))
+def test_whatever_was_billed_the_model_stays_one_that_can_be_planned_with(pairs: list[tuple[int, int]]) -> None:
+    correction = learn_tokens(calls(*pairs))
+    if correction is not None:
+        model = correction.applied_to(a_model())
+        assert 0 <= model.token_ratio <= model.token_ratio_guard
+        assert model.request_overhead_tokens >= 0
+        assert correction == learn_tokens(calls(*pairs))

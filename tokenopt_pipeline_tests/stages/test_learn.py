@@ -1,0 +1,93 @@
+"""What calls were billed teaches the next run, and a run keeps what it was planned with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tokenopt_pipeline.adapters.model_table import ModelTable
+from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
+from tokenopt_pipeline.assembly import RunTables, models_under
+from tokenopt_pipeline.domain.learning import Learned, TokenCorrection
+from tokenopt_pipeline.domain.requests import ModelResponse
+from tokenopt_pipeline.domain.routing import parse_model_ref
+from tokenopt_pipeline.domain.runs import RunKind
+from tokenopt_pipeline.stages.plan import learn
+from tokenopt_pipeline_tests.factories import a_model, a_policy
+from tokenopt_pipeline_tests.stages.rig import Rig, clauses
+from tokenopt_pipeline_tests.stages.scripted_provider import ScriptedProvider
+
+MODEL = "anthropic/claude-sonnet-5-5"
+
+
+class Dearer(ScriptedProvider):
+    """Bills a fifth more input than was expected."""
+
+    def complete(self, request: Any, *, timeout_s: float) -> ModelResponse:
+        response = ScriptedProvider.complete(self, request, timeout_s=timeout_s)
+        usage = replace(response.usage, input_uncached=round(response.usage.input_uncached * 1.2))
+        return replace(response, usage=usage)
+
+
+def learned_of(rig: Rig, **request: Any) -> Learned:
+    return learn(rig.request(**request), calls=PostgresLearning(rig.connection))
+
+
+@pytest.fixture
+def taught(rig: Rig) -> Rig:
+    """After a run of six calls that were all billed a fifth more than expected."""
+    rig.model = a_model()
+    rig.provider = Dearer()
+    rig.ingest(*clauses(6))
+    rig.finish(rig.plan(packing={"pack_size": 1}))
+    return rig
+
+
+def test_a_model_that_bills_more_is_expected_to_bill_more(taught: Rig) -> None:
+    correction = learned_of(taught).tokens[MODEL]
+    assert correction.scale == pytest.approx(1.2, abs=0.01)
+    assert correction.calls == 6
+
+
+def test_simulated_and_live_calls_never_teach_each_other(taught: Rig) -> None:
+    assert learned_of(taught, kind=RunKind.LIVE) == Learned()
+
+
+def test_calls_of_the_same_schema_go_before_those_of_others_and_any_before_none(taught: Rig) -> None:
+    other = {"ref": "other", "type": "object", "properties": {"a": {"type": "string"}}}
+    assert learned_of(taught, schema=other).tokens[MODEL].calls == 6
+    assert learned_of(taught, routing={"model": "openai/gpt-6-luna"}) == Learned()
+
+
+def test_a_run_keeps_what_it_was_planned_with_whatever_is_learnt_later(taught: Rig) -> None:
+    taught.ingest(*(f"{c} More." for c in clauses(3)), collection="later")
+    learned = learned_of(taught, collection="later")
+    run = taught.plan(taught.request(collection="later"), learned=learned)
+    assert run.learned == learned
+    assert taught.line().runs.find(run.run_id).learned == learned
+    # The same inputs again are the same run, with what it knew.
+    again = taught.plan(taught.request(collection="later"), learned=Learned())
+    assert (again.run_id, again.learned) == (run.run_id, learned)
+
+    ref = parse_model_ref(MODEL)
+    expected = ModelTable().spec(ref).token_ratio * learned.tokens[MODEL].scale
+    assert RunTables().models(run).spec(ref).token_ratio == pytest.approx(expected)
+
+
+def test_what_is_learnt_is_learnt_against_the_table_and_not_against_what_was_learnt_before(rig: Rig) -> None:
+    rig.model = a_model(token_ratio=2.0, as_shipped=(1.0, 300))
+    rig.ingest(*clauses(1))
+    run, shard, line = rig.packed()
+    line.collect(run, shard)
+    row = rig.rows("select assumed_input, table_input from ledger")[0]
+    assert row["table_input"] - 300 == pytest.approx((row["assumed_input"] - 300) / 2, abs=1)
+
+
+def test_a_policy_that_says_how_a_model_counts_is_not_corrected() -> None:
+    learned = Learned(tokens={MODEL: TokenCorrection(scale=2.0, shift=0.0, tail=None, calls=9)})
+    policy = a_policy(models={MODEL: {"token_ratio": 1.0, "token_ratio_guard": 1.1}})
+    assert models_under(policy, learned).spec(parse_model_ref(MODEL)).token_ratio == 1.0
+    shipped = ModelTable().spec(parse_model_ref(MODEL))
+    assert models_under(a_policy(), learned).spec(parse_model_ref(MODEL)).token_ratio == shipped.token_ratio * 2
