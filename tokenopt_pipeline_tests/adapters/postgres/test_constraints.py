@@ -123,7 +123,7 @@ def refused(rig: Rig, statement: str) -> psycopg.errors.Diagnostic:
         ),
         pytest.param(
             f"insert into model_output select call_no, 9, run_no, {SUBMITTED}, 'valid', '{{}}', '', false from model_output",
-            "a_valid_output_is_the_last",
+            "a_valid_output_is_the_last_or_says_why_not",
             id="a valid output that is not the last",
         ),
         pytest.param(
