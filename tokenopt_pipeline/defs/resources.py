@@ -95,12 +95,19 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
             yield key, runs[run_id], shard
 
     def calls_story(self, run: Run, shard: Shard) -> Mapping[str, Mapping[str, Any]]:
-        """How wide the windows to the models are, and what became of the shard's shared prefixes."""
+        """How wide the windows to the models are, what became of the shard's shared prefixes, and who was asked instead."""
         from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
+        from tokenopt_pipeline.adapters.postgres.routing_stories import PostgresRoutingStories
         from tokenopt_pipeline.assembly import RunTables
 
         findings = PostgresCacheStories(self.connection, tables=RunTables()).of(run, shard_no=shard.shard_no)
-        return {"flow": self.line.flow(), "cache": cache_summary(findings), **self.line.cache_story()}
+        routed = PostgresRoutingStories(self.connection).of(run, shard_no=shard.shard_no)
+        return {
+            "flow": self.line.flow(),
+            "cache": cache_summary(findings),
+            **self.line.cache_story(),
+            **({"routing": routed} if routed else {}),
+        }
 
     def refuse_other_kind(self, run: Run) -> None:
         """Raises InvalidInput when calling now would mix simulated and live answers in one run."""

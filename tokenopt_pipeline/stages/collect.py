@@ -311,7 +311,9 @@ class Collector:
         rounds = work.silence[model] // self.run.policy.calls.concurrency
         tries = max(work.tries[pack.pack_no], rounds)
         if tries >= self.run.policy.retries.transient_tries:
-            self._give_up(work, pack, problem, is_whole_model=rounds >= tries)
+            # Whoever asks a model that has answered nobody for so long would only find out the same.
+            is_whole_model = work.silence[model] >= self.run.policy.retries.transient_tries
+            self._give_up(work, pack, problem, is_whole_model=is_whole_model)
             return
         asked = getattr(problem, "retry_after_s", None)
         wait_s, now_s = backoff_s(self.run.policy.retries, tries=tries, retry_after_s=asked), self.clock.monotonic_s()

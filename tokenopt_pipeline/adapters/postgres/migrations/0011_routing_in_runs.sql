@@ -15,6 +15,8 @@ alter table pack
     check (cause in ('planned', 'split', 'fallback', 'escalation', 'second_opinion', 'classified')),
   add constraint a_fallback_has_an_obstacle check (cause <> 'fallback' or obstacle is not null),
   add constraint an_obstacle_costs_a_hop check (obstacle is null or hops > 0);
+create index moved_pack on pack (run_no, shard_no)
+  where cause not in ('planned', 'split') or asks <> 'answer' or hops > 0 or tier <> first_tier;
 
 alter table run add column classification_tokens int not null default 0;
 
