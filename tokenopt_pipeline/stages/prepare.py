@@ -15,6 +15,7 @@ from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
 from tokenopt_pipeline.domain.routing import Route, RouteTable
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
+from tokenopt_pipeline.stages.modes import with_modes
 
 
 def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:
@@ -61,11 +62,14 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
         limits = pack_limits(run.schema, run.policy.packing, model, prefix_tokens=run.prompt_tokens)
         packables = (b.packable for b in blocks)
         planned += [(route, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
+    if run.mode != "sync":
+        planned = with_modes(run, planned, prices=prices)
     # A prefix is one per model; the run's other shards will ask about as often as this one.
     requests: dict[str, int] = {}
     for route, _, _ in planned:
         requests[str(route.model)] = requests.get(str(route.model), 0) + run.n_shards
 
+    modes = {str(route.model): route.mode for route, _, _ in planned}
     plans = {
         str(ref): plan_run_cache(
             run.policy,
@@ -74,7 +78,7 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
             prefix_tokens=run.prompt_tokens,
             requests=requests[str(ref)],
             of_all=sum(requests.values()),
-            mode=run.mode,
+            mode=modes[str(ref)],
         )
         for ref in {route.model for route, _, _ in planned}
     }

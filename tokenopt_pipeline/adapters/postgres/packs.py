@@ -49,7 +49,7 @@ class PostgresPacks:
     def open_packs(self, shard: Shard) -> list[OpenPack]:
         """Packs without an answer, oldest first."""
         return [
-            _open_pack(r) for r in rows(self._connection, "open_packs", run_no=shard.run_no, shard_no=shard.shard_no)
+            open_pack(r) for r in rows(self._connection, "open_packs", run_no=shard.run_no, shard_no=shard.shard_no)
         ]
 
     def members(self, pack_no: int) -> list[PackMember]:
@@ -106,7 +106,8 @@ def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple
     )
 
 
-def _open_pack(r: DictRow) -> OpenPack:
+def open_pack(r: DictRow) -> OpenPack:
+    """The pack behind a row of the table with its number of tries."""
     return OpenPack(
         pack_no=r["pack_no"],
         shard=Shard(run_no=r["run_no"], shard_no=r["shard_no"]),
