@@ -13,14 +13,20 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenopt_pipeline.sandbox.anthropic import AnthropicDoor
+from tokenopt_pipeline.sandbox.anthropic_batches import AnthropicBatchDoor
+from tokenopt_pipeline.sandbox.batch_control import BatchControl
 from tokenopt_pipeline.sandbox.chat_door import ChatDoor
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused
 from tokenopt_pipeline.sandbox.engine import Engine
 from tokenopt_pipeline.sandbox.faults import FaultPlan
+from tokenopt_pipeline.sandbox.google_batches import GoogleBatchDoor
 from tokenopt_pipeline.sandbox.google_door import GoogleDoor
+from tokenopt_pipeline.sandbox.google_files import GoogleFileDoor
 from tokenopt_pipeline.sandbox.json_value import Json
+from tokenopt_pipeline.sandbox.openai_batches import OpenAIBatchDoor
 from tokenopt_pipeline.sandbox.openai_door import OpenAIDoor
+from tokenopt_pipeline.sandbox.openai_files import OpenAIFileDoor
 
 SIMULATED_HEADER = (b"x-tokenopt-sandbox", b"simulated")
 
@@ -36,14 +42,29 @@ def build_app(
     control = _Control(engine)
     app = Starlette(
         routes=[
-            Mount("/anthropic", routes=AnthropicDoor(engine).routes()),
-            Mount("/openai", routes=OpenAIDoor(engine).routes()),
-            Mount("/google", routes=GoogleDoor(engine).routes()),
+            Mount("/anthropic", routes=[*AnthropicBatchDoor(engine).routes(), *AnthropicDoor(engine).routes()]),
+            Mount(
+                "/openai",
+                routes=[
+                    *OpenAIFileDoor(engine).routes(),
+                    *OpenAIBatchDoor(engine).routes(),
+                    *OpenAIDoor(engine).routes(),
+                ],
+            ),
+            Mount(
+                "/google",
+                routes=[
+                    *GoogleFileDoor(engine).routes(),
+                    *GoogleBatchDoor(engine).routes(),
+                    *GoogleDoor(engine).routes(),
+                ],
+            ),
             Mount("/custom", routes=ChatDoor(engine).routes()),
             Route("/healthz", _health, methods=["GET"]),
             Route("/control/stats", control.stats, methods=["GET"]),
             Route("/control/reset", control.reset, methods=["POST"]),
             Route("/control/faults", control.set_faults, methods=["PUT"]),
+            *BatchControl(engine).routes(),
         ],
     )
     # Outermost, not a Starlette middleware: those stand inside the framework's own error page.
@@ -70,7 +91,7 @@ class _Control:
         self._engine = engine
 
     async def stats(self, request: Request) -> Response:
-        return JSONResponse(self._engine.counters.as_json())
+        return JSONResponse({**self._engine.counters.as_json(), "batches": self._engine.batches.as_json()})
 
     async def reset(self, request: Request) -> Response:
         self._engine.reset()
