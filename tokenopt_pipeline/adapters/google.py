@@ -59,6 +59,9 @@ class GoogleProvider:
         # Kept as long as this object: the SDK closes its transport with the client.
         self._client: genai.Client | None = None
         self._lock = Lock()
+        self._writing = Lock()
+        self._writer: genai.Client | None = None
+        self._written: list[bytes] = []
 
     def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
         """One call, without any retry. Safe to call from several threads."""
@@ -73,14 +76,14 @@ class GoogleProvider:
 
     def body_of(self, request: ModelRequest) -> dict[str, Any]:
         """What a call of the request would send, written by the SDK itself; nothing is sent."""
-        sent: list[bytes] = []
-        with mapped_errors(self.secrets):
-            self._writer(sent).models.generate_content(
+        with self._writing, mapped_errors(self.secrets):
+            if self._writer is None:
+                self._writer = _writer(self._written)
+            self._writer.models.generate_content(
                 model=request.model.ref.model, contents=[_user(request)], config=_config(request, 1.0)
             )
-        (body,) = sent
-        written: dict[str, Any] = json.loads(body)
-        return written
+            body: dict[str, Any] = json.loads(self._written.pop())
+        return body
 
     def reach(self, *, timeout_s: float) -> int:
         """How many models it lists, at most a page of them; costs nothing."""
@@ -149,28 +152,29 @@ class GoogleProvider:
         check_key(_VENDOR, client._api_client.api_key)
         return client
 
-    def _writer(self, sent: list[bytes]) -> genai.Client:
-        """A client that goes nowhere and keeps what it would have sent: the SDK has no public way to write a body."""
-        import httpx2
-        from google import genai
-        from google.genai import types
-
-        def keep(request: httpx2.Request) -> httpx2.Response:
-            sent.append(request.read())
-            return httpx2.Response(200, json={"candidates": []})
-
-        options = types.HttpOptions(
-            api_version=_API_VERSION,
-            base_url="http://127.0.0.1",
-            httpx_client=httpx2.Client(transport=httpx2.MockTransport(keep)),
-        )
-        return genai.Client(vertexai=False, api_key="unsent", http_options=options)
-
     def secrets(self) -> list[str]:
         """What no message may repeat."""
         # The SDK has no public way to the key that it found in the environment.
         found = self._client._api_client.api_key if self._client is not None else None
         return [secret for secret in (self._api_key, found) if secret]
+
+
+def _writer(written: list[bytes]) -> genai.Client:
+    """A client that goes nowhere and keeps what it would have sent: the SDK has no public way to write a body."""
+    import httpx2
+    from google import genai
+    from google.genai import types
+
+    def keep(request: httpx2.Request) -> httpx2.Response:
+        written.append(request.read())
+        return httpx2.Response(200, json={"candidates": []})
+
+    options = types.HttpOptions(
+        api_version=_API_VERSION,
+        base_url="http://127.0.0.1",
+        httpx_client=httpx2.Client(transport=httpx2.MockTransport(keep)),
+    )
+    return genai.Client(vertexai=False, api_key="unsent", http_options=options)
 
 
 def _user(request: ModelRequest) -> types.Content:

@@ -39,8 +39,15 @@ _STATES = {
 _EVENTS = {End.COMPLETED: "batch.succeeded", End.FAILED: "batch.failed", End.EXPIRED: "batch.expired"}
 # https://grpc.io/docs/guides/status-codes/.
 _CODES = {
-    "CANCELLED": 1, "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4, "NOT_FOUND": 5, "PERMISSION_DENIED": 7,
-    "RESOURCE_EXHAUSTED": 8, "FAILED_PRECONDITION": 9, "INTERNAL": 13, "UNAVAILABLE": 14,
+    "CANCELLED": 1,
+    "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
+    "NOT_FOUND": 5,
+    "PERMISSION_DENIED": 7,
+    "RESOURCE_EXHAUSTED": 8,
+    "FAILED_PRECONDITION": 9,
+    "INTERNAL": 13,
+    "UNAVAILABLE": 14,
 }
 # Why nothing was kept; the words are ours.
 _ENDS_BADLY: dict[End, tuple[str, str]] = {

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 
 from tokenopt_pipeline.domain.batch_results import Judgement, ResultCounts, Worth, judge
 from tokenopt_pipeline.domain.batches import Batch, BatchOutcome, BatchState
-from tokenopt_pipeline.domain.errors import ContextWindowExceeded, RequestRejected, TokenOptError, TransientError
+from tokenopt_pipeline.domain.errors import (
+    ContextWindowExceeded,
+    ModelUnknown,
+    RequestRejected,
+    TokenOptError,
+    TransientError,
+)
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import (
@@ -80,8 +86,12 @@ class Receiver:
                 batch, look_at=self.batching.look_at(batch), now=now, problem=f"{batch.provider} has no key here"
             )
             return None
+        counts: ResultCounts | None
         try:
             counts = self._fetch(batch, provider)
+        except (RequestRejected, ModelUnknown) as problem:
+            # Results are not kept for ever.
+            counts = ResultCounts(asked=batch.n_requests, broken=str(problem))
         except TokenOptError as problem:
             self.batching.book.noted(batch, look_at=self.batching.look_at(batch), now=now, problem=str(problem))
             return None

@@ -13,23 +13,17 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
-from tokenopt_pipeline.adapters.anthropic_batches import AnthropicBatches
-from tokenopt_pipeline.adapters.batch_files import TemporaryResults
 from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.custom import CustomProvider
 from tokenopt_pipeline.adapters.embedders import open_embedder
 from tokenopt_pipeline.adapters.google import GoogleProvider
-from tokenopt_pipeline.adapters.google_batches import GoogleBatches
 from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.openai import OpenAIProvider
-from tokenopt_pipeline.adapters.openai_batches import OpenAIBatches
 from tokenopt_pipeline.adapters.patterns import find
 from tokenopt_pipeline.adapters.postgres import migrations
-from tokenopt_pipeline.adapters.postgres.batch_results import PostgresBatchResults
-from tokenopt_pipeline.adapters.postgres.batches import PostgresBatches
 from tokenopt_pipeline.adapters.postgres.calls import PostgresCalls
 from tokenopt_pipeline.adapters.postgres.collections import PostgresCollections
 from tokenopt_pipeline.adapters.postgres.connection import Connection
@@ -46,6 +40,7 @@ from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
+from tokenopt_pipeline.assembly.batching import batches_of, batching_on
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
@@ -66,7 +61,6 @@ from tokenopt_pipeline.ports import (
     RuleSearch,
 )
 from tokenopt_pipeline.settings import Settings, read_key, variables
-from tokenopt_pipeline.stages.batching import Batching
 from tokenopt_pipeline.stages.index import Indexing
 from tokenopt_pipeline.stages.line import Line
 from tokenopt_pipeline.stages.retrieve import Retrieval
@@ -143,14 +137,7 @@ class Backend:
     def batches(self, provider: str) -> BatchProvider | None:
         """`ports.BatchSupply`: the vendor's batches; None when it has no key or takes none."""
         found = self.providers.get(provider)
-        answering = found.started() if isinstance(found, _Standin) else found
-        if isinstance(answering, AnthropicProvider):
-            return AnthropicBatches(answering)
-        if isinstance(answering, OpenAIProvider):
-            return OpenAIBatches(answering)
-        if isinstance(answering, GoogleProvider):
-            return GoogleBatches(answering)
-        return None
+        return batches_of(found.started() if isinstance(found, _Standin) else found)
 
     def _server(self, name: str, server: CustomServer) -> tuple[Provider, RunKind]:
         if (name, server) not in self._servers:
@@ -276,14 +263,7 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
         overlays=PostgresOverlays(connection),
         prefixes=PostgresKeptPrefixes(connection),
         supply=RunSupply(backend),
-        batching=Batching(
-            intents=PostgresBatches(connection),
-            book=PostgresBatches(connection),
-            imports=PostgresBatchResults(connection),
-            files=TemporaryResults(),
-            supply=backend,
-            clock=SystemClock(),
-        ),
+        batching=batching_on(connection, backend),
         validators=JsonSchemaValidators(),
         clock=SystemClock(),
         stop=stop,
