@@ -14,6 +14,7 @@ from tokenopt_pipeline.sandbox.batch_answers import Unhurried, answered
 from tokenopt_pipeline.sandbox.batch_door import BatchDoor
 from tokenopt_pipeline.sandbox.batch_faults import Occasion
 from tokenopt_pipeline.sandbox.batches import Batch, BatchItem, End, Outcome, OutcomeKind
+from tokenopt_pipeline.sandbox.config_reading import ConfigRefused
 from tokenopt_pipeline.sandbox.door import json_response
 from tokenopt_pipeline.sandbox.engine import Engine
 from tokenopt_pipeline.sandbox.faults import Fault
@@ -22,6 +23,7 @@ from tokenopt_pipeline.sandbox.google_files import KEPT_S, page_of, rfc3339
 from tokenopt_pipeline.sandbox.google_models import model_named
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, compact
 from tokenopt_pipeline.sandbox.stored_files import StoredFile, size_of
+from tokenopt_pipeline.sandbox.webhooks import check_url
 
 # https://ai.google.dev/gemini-api/docs/batch-api, read 2026-11-22.
 _MAX_INLINE_BYTES = 20 * 1024 * 1024
@@ -87,7 +89,11 @@ class GoogleBatchDoor(BatchDoor, GoogleDoor):
             Route(f"{one}:cancel", self._answering(self._cancel), methods=["POST"]),
             Route(one, self._answering(self._show), methods=["GET"]),
             Route(one, self._answering(self._delete), methods=["DELETE"]),
+            Route("/.well-known/jwks.json", self._answering(self._keys), methods=["GET"]),
         ]
+
+    async def _keys(self, http: Request, request_id: str) -> Response:
+        return json_response(self._runner.webhooks.seal.public_keys(), 200)
 
     async def _create(self, http: Request, request_id: str) -> Response:
         key = key_of(http)
@@ -103,12 +109,14 @@ class GoogleBatchDoor(BatchDoor, GoogleDoor):
         items = self._file_items(str(file_name), key) if file_name else _inline_items(as_object(source))
         if sum(not batch.settled for batch in self._runner.book.of(self.provider, key)) >= self._active_limit:
             raise errors.rate_limited(60)
+        config = _of(asked, "webhookConfig", "webhook_config")
+        _check_urls(as_object(config))
         tags: JsonObject = {
             "displayName": str(_of(asked, "displayName", "display_name") or ""),
             "model": model.id,
             "version": version,
             "fileName": file_name,
-            "webhookConfig": _of(asked, "webhookConfig", "webhook_config"),
+            "webhookConfig": config,
         }
 
         def accept() -> Response:
@@ -190,13 +198,18 @@ class GoogleBatchDoor(BatchDoor, GoogleDoor):
         batch.outputs["responsesFile"] = stored.id
 
     def event(self, batch: Batch) -> tuple[str, JsonObject] | None:
-        """The webhook's type and body; a cancelled batch has none."""
+        """The webhook's type and body, of which public examples show so much; a cancelled batch has none."""
         kind = _EVENTS.get(batch.end)
         if kind is None:
             return None
-        told: JsonObject = {"id": batch.id.removeprefix("batches/")}
+        told: JsonObject = {"id": batch.id}
         if "responsesFile" in batch.outputs:
             told["output_file_uri"] = batch.outputs["responsesFile"]
+        if batch.end is not End.COMPLETED:
+            told["error_code"], told["error_message"] = _ENDS_BADLY[batch.end]
+        metadata = _of(as_object(batch.tags["webhookConfig"]), "userMetadata", "user_metadata")
+        if metadata is not None:
+            told["user_metadata"] = metadata
         return kind, {"type": kind, "version": "v1", "timestamp": rfc3339(batch.ends_s), "data": told}
 
     @property
@@ -274,6 +287,14 @@ def _read_create(body: bytes) -> JsonObject:
     if not asked:
         raise errors.invalid("* BatchGenerateContentRequest.batch: batch is not specified\n")
     return asked
+
+
+def _check_urls(config: JsonObject) -> None:
+    for url in as_list(config.get("uris")):
+        try:
+            check_url(str(url))
+        except ConfigRefused as refusal:
+            raise errors.invalid(str(refusal)) from None
 
 
 def _of(fields: JsonObject, name: str, other: str) -> Json:

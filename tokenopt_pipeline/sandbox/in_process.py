@@ -15,9 +15,8 @@ from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_o
 from tokenopt_pipeline.sandbox.serve import listen, server_on
 
 _START_TIMEOUT_S = 10
-_CALL_TIMEOUT_S = 10
-# Ending a batch means answering all its items.
-_ADVANCE_TIMEOUT_S = 600
+# Ending a batch means answering all its items, about a thousand a second.
+_CALL_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +29,9 @@ class Control:
         """Counters since the start or the last reset."""
         return as_object(self._call("GET", "stats"))
 
-    def reset(self) -> None:
-        """Forget everything seen, and go back to the configured fault plan."""
-        self._call("POST", "reset")
-
-    def set_faults(self, plan: Json) -> None:
-        """Start a fault plan, given in its JSON form. Raises urllib.error.HTTPError when it is refused."""
-        self._call("PUT", "faults", json.dumps(plan).encode())
-
     def advance(self, seconds: float) -> None:
         """Let simulated time pass; what it ends has ended, and is told, when this returns."""
-        self._call("POST", "advance", json.dumps({"seconds": seconds}).encode(), timeout_s=_ADVANCE_TIMEOUT_S)
+        self._call("POST", "advance", json.dumps({"seconds": seconds}).encode())
 
     def batches(self, provider: str | None = None) -> list[JsonObject]:
         """Every batch ever accepted, deleted ones included, oldest first."""
@@ -60,9 +51,21 @@ class Control:
         """Every webhook sent or to be sent, oldest first, with the status of each try."""
         return [as_object(each) for each in as_list(as_object(self._call("GET", "deliveries")).get("deliveries"))]
 
-    def _call(self, method: str, name: str, body: bytes | None = None, timeout_s: float = _CALL_TIMEOUT_S) -> Json:
+    def reset(self) -> None:
+        """Forget everything seen, and go back to the configured plans."""
+        self._call("POST", "reset")
+
+    def set_faults(self, plan: Json) -> None:
+        """Start a fault plan, given in its JSON form. Raises urllib.error.HTTPError when it is refused."""
+        self._call("PUT", "faults", json.dumps(plan).encode())
+
+    def set_tools(self, plan: Json) -> None:
+        """What the model does with tools from now on, in its JSON form. Raises urllib.error.HTTPError when it is refused."""
+        self._call("PUT", "tools", json.dumps(plan).encode())
+
+    def _call(self, method: str, name: str, body: bytes | None = None) -> Json:
         request = urllib.request.Request(f"{self.base_url}/control/{name}", data=body, method=method)
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:
+        with urllib.request.urlopen(request, timeout=_CALL_TIMEOUT_S) as response:
             answer: Json = json.loads(response.read())
         return answer
 

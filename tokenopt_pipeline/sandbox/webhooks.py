@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from tokenopt_pipeline.sandbox.batch_faults import BatchFault
 from tokenopt_pipeline.sandbox.batches import Batch
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused
-from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
+from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object
 from tokenopt_pipeline.sandbox.virtual_clock import VirtualClock
+from tokenopt_pipeline.sandbox.webhook_seal import WebhookSeal
 
 _HOSTS = ("127.0.0.1", "::1", "localhost")
 _PROVIDERS = ("openai", "google")
@@ -34,8 +35,8 @@ class Target:
 
     provider: str
     url: str
-    secret: str
-    """`whsec_` and the key in base64."""
+    secret: str | None
+    """`whsec_` and the key in base64; None where a token is signed instead, as for one job of Google's."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +77,8 @@ class Webhooks:
         self._targets: dict[str, Target] = {}
         self._deliveries: list[Delivery] = []
         self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.seal = WebhookSeal()
 
     def declare(self, provider: str, url: str, secret: str | None) -> Target:
         """Deliver a provider's events to `url` from now on. Raises ConfigRefused."""
@@ -84,13 +87,17 @@ class Webhooks:
         check_url(url)
         made = base64.b64encode(hashlib.sha256(f"sandbox webhooks of {provider}".encode()).digest()).decode()
         target = Target(provider=provider, url=url, secret=secret or f"{SECRET_PREFIX}{made}")
-        _key(target.secret)
+        _key(target.secret or "")
         self._targets[provider] = target
         return target
 
     def targets(self, batch: Batch) -> list[Target]:
-        """Where the end of `batch` is told."""
-        declared = self._targets.get(batch.party.provider)
+        """Where the end of `batch` is told: at the URLs it names itself, else at its provider's declared one."""
+        provider = batch.party.provider
+        own = as_list(as_object(batch.tags.get("webhookConfig")).get("uris"))
+        if own:
+            return [Target(provider=provider, url=str(url), secret=None) for url in own]
+        declared = self._targets.get(provider)
         return [] if declared is None else [declared]
 
     def announce(
@@ -132,14 +139,11 @@ class Webhooks:
     async def _deliver(self, delivery: Delivery) -> None:
         # The wall's clock: receivers judge the age of a message by it, however far the sandbox was advanced.
         sent_s = int(self._clock.base()) - (_STALE_S if delivery.fault is BatchFault.WEBHOOK_STALE else 0)
-        secret = delivery.target.secret
-        if delivery.fault is BatchFault.WEBHOOK_FORGED:
-            secret = SECRET_PREFIX + base64.b64encode(b"somebody else's key").decode()
         headers = {
             "content-type": "application/json",
             "webhook-id": delivery.webhook_id,
             "webhook-timestamp": str(sent_s),
-            "webhook-signature": signature(secret, delivery.webhook_id, sent_s, delivery.body),
+            "webhook-signature": self._signed(delivery, sent_s),
         }
         status = await asyncio.to_thread(_post, delivery.target.url, delivery.body, headers)
         delivery.statuses.append(status)
@@ -150,8 +154,20 @@ class Webhooks:
             delivery.due_s = self._clock() + _RETRY_AFTER_S[tries - 1]
             asyncio.get_running_loop().call_later(_RETRY_AFTER_S[tries - 1], self._again)
 
+    def _signed(self, delivery: Delivery, sent_s: int) -> str:
+        forged = delivery.fault is BatchFault.WEBHOOK_FORGED
+        secret = delivery.target.secret
+        if secret is None:
+            seal = WebhookSeal() if forged else self.seal
+            return seal.token(delivery.target.url, delivery.webhook_id, sent_s, delivery.body)
+        if forged:
+            secret = SECRET_PREFIX + base64.b64encode(b"somebody else's key").decode()
+        return signature(secret, delivery.webhook_id, sent_s, delivery.body)
+
     def _again(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self.deliver_due())
+        task = asyncio.get_running_loop().create_task(self.deliver_due())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def check_url(url: str) -> None:

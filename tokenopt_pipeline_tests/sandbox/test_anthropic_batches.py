@@ -26,6 +26,17 @@ def shared_sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
+@pytest.fixture(scope="module")
+def client(shared_sandbox: Sandbox) -> Iterator[anthropic.Anthropic]:
+    with client_of(shared_sandbox) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def forgetful(sandbox: Sandbox) -> None:
+    """Every test begins with an empty sandbox."""
+
+
 def counts(batch: Any) -> dict[str, int]:
     return {name: count for name, count in batch.request_counts.model_dump().items() if count}
 

@@ -32,9 +32,14 @@ def shared_sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def google(sandbox: Sandbox) -> Iterator[genai.Client]:
-    with client_of(sandbox) as client:
+@pytest.fixture(autouse=True)
+def forgetful(sandbox: Sandbox) -> None:
+    """Every test begins with an empty sandbox."""
+
+
+@pytest.fixture(scope="module")
+def google(shared_sandbox: Sandbox) -> Iterator[genai.Client]:
+    with client_of(shared_sandbox) as client:
         yield client
 
 

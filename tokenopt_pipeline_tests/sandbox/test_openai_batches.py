@@ -30,9 +30,14 @@ def shared_sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[openai.OpenAI]:
-    with client_of(sandbox) as client:
+@pytest.fixture(autouse=True)
+def forgetful(sandbox: Sandbox) -> None:
+    """Every test begins with an empty sandbox."""
+
+
+@pytest.fixture(scope="module")
+def client(shared_sandbox: Sandbox) -> Iterator[openai.OpenAI]:
+    with client_of(shared_sandbox) as client:
         yield client
 
 
