@@ -134,9 +134,9 @@ class Backend:
         answering = provider.started() if isinstance(provider, _Standin) else provider
         return cast(Reachable, answering).reach(timeout_s=timeout_s)
 
-    def batches(self, provider: str) -> BatchProvider | None:
-        """`ports.BatchSupply`: the vendor's batches; None when it has no key or takes none."""
-        found = self.providers.get(provider)
+    def batches(self, provider: str, kind: RunKind) -> BatchProvider | None:
+        """`ports.BatchSupply`: the vendor's batches; None when it has no key, takes none, or is of another kind."""
+        found = self.providers.get(provider) if self.kinds.get(provider) == kind else None
         return batches_of(found.started() if isinstance(found, _Standin) else found)
 
     def _server(self, name: str, server: CustomServer) -> tuple[Provider, RunKind]:

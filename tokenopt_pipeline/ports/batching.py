@@ -14,7 +14,7 @@ from tokenopt_pipeline.domain.batch_results import ResultCounts
 from tokenopt_pipeline.domain.batches import Batch, BatchOutcome, ProviderBatch
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
-from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
 
 
 class BatchMaker(Protocol):
@@ -102,8 +102,8 @@ class ResultFiles(Protocol):
 class BatchSupply(Protocol):
     """Whom batches can be given to."""
 
-    def batches(self, provider: str) -> BatchProvider | None:
-        """The provider's batches; None when it takes none, or has no key."""
+    def batches(self, provider: str, kind: RunKind) -> BatchProvider | None:
+        """The provider's batches; None when it takes none, has no key, or is not of this kind: a stand-in knows no other's."""
         ...
 
 

@@ -18,7 +18,7 @@ from tokenopt_pipeline.ports import (
 )
 
 #: For one look, one listing, one request to cancel.
-LOOK_S = 30.0
+LOOK_S = 10.0
 #: A create that was sent has come or gone for good by its own time and this.
 _GRACE_BEYOND_TIMEOUT_S = 30.0
 # What was not found in so many times the life of a batch would have no results any more.

@@ -77,7 +77,7 @@ class Line:
     def submit(self, run: Run, shard: Shard) -> Mapping[str, int]:
         """Batches and requests handed to providers. A shard whose packs go in sync mode has none."""
         if run.mode == "sync":
-            return {"batches": 0, "requests": 0}
+            return {"batches": 0}
         submitter = Submitter(
             run=run,
             batching=self.batching,
@@ -91,8 +91,6 @@ class Line:
 
     def receive(self, run: Run, shard: Shard) -> Mapping[str, int]:
         """Answers that came in batches which have ended, of a run that has ended as well: they are paid for."""
-        if run.mode == "sync":
-            return {}
         receiver = Receiver(
             run=run,
             batching=self.batching,
@@ -113,6 +111,8 @@ class Line:
     def advance(self, run: Run, shard: Shard) -> Mapping[str, int]:
         """All that can be done now for a shard with batches: receive, submit the next round, ask what goes in sync mode."""
         received = self.receive(run, shard)
+        if run.state is not RunState.OPEN:
+            return received
         submitted = self.submit(run, shard)
         calls = self.collect(run, shard)
         return {**received, **submitted, "calls": received.get("calls", 0) + calls}

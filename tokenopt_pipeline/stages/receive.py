@@ -79,11 +79,14 @@ class Receiver:
         """Brings the results here; what they are worth, None when they cannot be had now."""
         if batch.outcome in _NO_RESULTS:
             return Judgement(worth=Worth.PARTIAL, why=f"the batch ended as {batch.outcome} and has no results")
-        provider = self.batching.supply.batches(batch.provider)
+        provider = self.batching.supply.batches(batch.provider, self.run.kind)
         now = self.batching.clock.now()
         if provider is None:
             self.batching.book.noted(
-                batch, look_at=self.batching.look_at(batch), now=now, problem=f"{batch.provider} has no key here"
+                batch,
+                look_at=self.batching.look_at(batch),
+                now=now,
+                problem=f"nobody of kind {self.run.kind} can be asked for {batch.provider}'s results here",
             )
             return None
         counts: ResultCounts | None
@@ -115,7 +118,7 @@ class Receiver:
 
     def _settle(self, batch: Batch, counts: dict[str, int]) -> None:
         """Settles what has a line, one transaction each."""
-        provider = self.batching.supply.batches(batch.provider)
+        provider = self.batching.supply.batches(batch.provider, self.run.kind)
         violation = self.validators.violation_of(self.run.schema)
         after = 0
         while provider is not None and (some := self.batching.imports.under_way(batch, after=after, most=_AT_ONCE)):

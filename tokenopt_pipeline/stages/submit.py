@@ -83,7 +83,7 @@ class Submitter:
                 self._release(batch)
 
     def _find(self, batch: Batch) -> None:
-        provider = self.batching.supply.batches(batch.provider)
+        provider = self.batching.supply.batches(batch.provider, self.run.kind)
         if provider is None:
             return
         try:
@@ -107,7 +107,7 @@ class Submitter:
     def _made(self, waiting: Sequence[UnsentPack], *, round_no: int) -> list[Batch]:
         """Batches of packs that go to one model, in order."""
         provider_name = waiting[0].pack.route.model.provider
-        provider = self.batching.supply.batches(provider_name)
+        provider = self.batching.supply.batches(provider_name, self.run.kind)
         if provider is None:
             raise InvalidInput(f"provider {provider_name} takes no batches here; `--mode sync` asks without them")
         prepared = [self._prepared(unsent) for unsent in waiting]

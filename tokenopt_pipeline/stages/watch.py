@@ -9,7 +9,7 @@ from datetime import timedelta
 from tokenopt_pipeline.domain.adoption import listing_reaches_back_to
 from tokenopt_pipeline.domain.batches import LIMITS, Batch, BatchOutcome, BatchState, ProviderBatch
 from tokenopt_pipeline.domain.errors import RequestRejected, ShardBusy, TokenOptError
-from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
 from tokenopt_pipeline.ports import BatchProvider, ShardStore
 from tokenopt_pipeline.stages.batching import LOOK_S, Batching
 
@@ -40,24 +40,24 @@ class Watcher:
     def watch(self, due: Sequence[Batch]) -> Watched:
         """Looks at these batches. A provider that cannot be reached does not keep the others from being looked at."""
         told = Watched()
-        by_provider: dict[str, list[Batch]] = {}
+        by_provider: dict[tuple[str, RunKind], list[Batch]] = {}
         for batch in due:
-            by_provider.setdefault(batch.provider, []).append(batch)
-        for name, batches in by_provider.items():
+            by_provider.setdefault((batch.provider, self.run_of(batch.run_no).kind), []).append(batch)
+        for (name, kind), batches in by_provider.items():
             if self.stop():
                 break
             try:
-                self._watch_provider(name, batches, told)
+                self._watch_provider(name, kind, batches, told)
             except TokenOptError as problem:
                 told.problems[name] = str(problem)
                 for batch in batches:
                     self._postpone(batch, str(problem))
         return told
 
-    def _watch_provider(self, name: str, batches: Sequence[Batch], told: Watched) -> None:
-        provider = self.batching.supply.batches(name)
+    def _watch_provider(self, name: str, kind: RunKind, batches: Sequence[Batch], told: Watched) -> None:
+        provider = self.batching.supply.batches(name, kind)
         if provider is None:
-            raise RequestRejected(f"provider {name} has no key here, so its batches cannot be looked at")
+            raise RequestRejected(f"batches at {name} are {kind}, and nobody of that kind can be asked here")
         since = min(listing_reaches_back_to(b.asked_at or b.intended_at) for b in batches)
         listed = provider.listed(since=since, timeout_s=LOOK_S)
         by_id = {batch.batch_id: batch for batch in listed}

@@ -154,6 +154,10 @@ class PostgresBatches:
         """Lets go of a shard."""
         change(self._connection, "end_lease", lease=lease, run_no=shard.run_no, shard_no=shard.shard_no)
 
+    def told(self, run_id: str | None = None) -> list[dict[str, Any]]:
+        """Batches as people see them: those that are not closed, or all of a run, the newest last."""
+        return rows(self._connection, "listed_batches", run_id=run_id)
+
     def outstanding(self) -> list[dict[str, Any]]:
         """Provider and state -> batches, requests, requests done, the oldest intent, dollars at most."""
         return rows(self._connection, "outstanding_batches")
