@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tokenopt_pipeline.domain.batch_policy import Mode
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
@@ -12,7 +14,8 @@ from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, de
 from tokenopt_pipeline.domain.routing import Route, RouteTable, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
-from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens, recipe_of
+from tokenopt_pipeline.stages.modes import mode_for
+from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens, recipe_of, run_mode
 from tokenopt_pipeline.stages.prepare import plan_run_cache
 
 
@@ -26,6 +29,8 @@ class Prediction:
     #: Rule id -> blocks.
     skipped_by_rule: dict[str, int]
     packs: int
+    #: Model -> how its packs are asked, and why.
+    modes: Mapping[str, Mode]
     usage: TokenUsage
     #: None when a model has no known price.
     usd: Decimal | None
@@ -52,6 +57,7 @@ def predict_run(
     packs = 0
     per_model: dict[str, list[PlannedPack]] = {}
     specs: dict[str, ModelSpec] = {}
+    modes: dict[str, Mode] = {}
     answer_estimate = 0
     for route, blocks in sorted_out.by_route.items():
         model = specs.setdefault(str(route.model), models.spec(route.model))
@@ -60,12 +66,15 @@ def predict_run(
     of_all = sum(map(len, per_model.values()))
     for name, planned in per_model.items():
         model = specs[name]
+        mode = mode_for(policy, model.ref, asked=run_mode(request), packs=len(planned), prices=prices)
+        modes[name] = mode
         cache = plan_run_cache(
-            policy, model, prices, prefix_tokens=prefix, requests=len(planned), of_all=of_all, mode="sync"
+            policy, model, prices, prefix_tokens=prefix, requests=len(planned), of_all=of_all, mode=mode.name
         )
+        billed = prices.in_batches(policy.batches.price_share) if mode.name == "async" else prices
         for i, pack in enumerate(planned):
             call = _expected_usage(model, pack, prefix, cache.ttl, is_first=i == 0)
-            cost = prices.usd(model.ref, call)
+            cost = billed.usd(model.ref, call)
             usage, priced = usage + call, priced and cost is not None
             usd += cost or Decimal(0)
         packs += len(planned)
@@ -84,6 +93,7 @@ def predict_run(
         reused=sorted_out.reused,
         skipped_by_rule=sorted_out.skipped,
         packs=packs,
+        modes=modes,
         usage=usage,
         usd=usd if priced else None,
         usd_baseline=None if baseline is None or not kept else baseline * sorted_out.blocks,
