@@ -138,6 +138,10 @@ class AnthropicDoor(Door):
             raise errors.model_unknown(name)
         return json_response(BY_NAME[name].as_json(), 200)
 
+    def _caller(self, http: Request) -> str:
+        """The caller's key. Raises RequestRefused."""
+        return _key(http)
+
     async def _unknown(self, http: Request, request_id: str) -> Response:
         raise errors.path_unknown()
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from tokenopt_pipeline.sandbox.batch_config import BatchSettings
 from tokenopt_pipeline.sandbox.chat_config import CustomServer
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused, known_keys, number_of, object_of
 from tokenopt_pipeline.sandbox.faults import FaultPlan
@@ -29,6 +30,7 @@ class SandboxConfig:
     hidden_prompt: HiddenPrompt = field(default_factory=HiddenPrompt)
     google: GoogleSettings = field(default_factory=GoogleSettings)
     custom: CustomServer = field(default_factory=CustomServer)
+    batches: BatchSettings = field(default_factory=BatchSettings)
     faults: FaultPlan = field(default_factory=FaultPlan)
     tools: ToolPlan = field(default_factory=ToolPlan)
     replay: Path | None = None
@@ -66,6 +68,7 @@ class SandboxConfig:
             hidden_prompt=_hidden_prompt(config.get("hidden_prompt", {})),
             google=GoogleSettings.from_json(config.get("google", {})),
             custom=CustomServer.from_json(config.get("custom", {})),
+            batches=BatchSettings.from_json(config.get("batches", {})),
             faults=FaultPlan.from_json(config.get("faults", {})),
             tools=ToolPlan.from_json(config.get("tools", {})),
             replay=_path(config.get("replay")),

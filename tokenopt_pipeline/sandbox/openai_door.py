@@ -156,6 +156,10 @@ class OpenAIDoor(Door):
             raise errors.model_not_shown(name)
         return json_response(BY_NAME[name].as_json(name), 200)
 
+    def _caller(self, http: Request) -> str:
+        """The caller's key. Raises OpenAIRefused."""
+        return _key(http)
+
     async def _unknown(self, http: Request, request_id: str) -> Response:
         raise errors.path_unknown(http.method, f"/{http.path_params['path']}")
 
