@@ -62,8 +62,9 @@ class GoogleBatches:
                         display_name=tag, mime_type="application/jsonl", http_options=options
                     ),
                 )
-        except TransientError as problem:
-            # A file that arrived all the same costs nothing, and is gone after two days.
+        except (TransientError, RequestRejected) as problem:
+            # The SDK goes on with an upload that failed, and then meets a refusal. A file that arrived all the same costs
+            # nothing, and is gone after two days.
             raise BatchNotMade(f"the file of requests was not taken: {problem}") from problem
         with mapped_errors(self._provider.secrets):
             made = client.batches.create(

@@ -17,4 +17,4 @@ with ready as (
   where batch_lease.until <= %(now)s
   returning run_no, shard_no
 )
-select r.run_id, l.shard_no from leased l join run r using (run_no) order by r.run_no, l.shard_no
+select run_no, shard_no from leased order by run_no, shard_no
