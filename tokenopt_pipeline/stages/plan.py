@@ -39,6 +39,8 @@ class RunRequest:
     #: `sync`, `async` or `auto`.
     mode: str
     kind: RunKind
+    #: The policy as it was asked for, where tiers were chosen to fit a budget; it is what makes two runs the same.
+    requested: Policy | None = None
 
 
 def plan_run(
@@ -72,6 +74,7 @@ def plan_run(
         schema_source=request.schema_source,
         prompt_tokens=prompt_tokens(schema, tokenizer),
         resolved=request.resolved,
+        requested=request.requested,
         answer_recipe=recipe_of(request, models),
         mode="sync",
         kind=request.kind,
