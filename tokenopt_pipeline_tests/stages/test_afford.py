@@ -48,7 +48,7 @@ def mixed(rig: Rig) -> Rig:
 
 
 def asking(rig: Rig, usd: Decimal | None, **routing: Any) -> RunRequest:
-    money = {} if usd is None else {"run": {"budget_usd": str(round(usd, 6))}}
+    money: dict[str, Any] = {} if usd is None else {"run": {"budget_usd": str(round(usd, 6))}}
     return rig.request(routing={**ROUTING, **routing}, prefilter={"code_without_field": False}, **money)
 
 
