@@ -74,11 +74,13 @@ class NewRun:
     #: Frozen with it, and no part of what makes two runs the same.
     learned: Learned = NOTHING_LEARNED
     classification_tokens: int = 0
+    #: The policy as it was asked for; None: `resolved` is.
+    requested: Policy | None = None
 
     @property
     def inputs_digest(self) -> str:
         """What makes two runs the same."""
-        policy = self.resolved.policy
+        policy = self.requested or self.resolved.policy
         return inputs_digest(self.collection, self.document_ids, self.schema, policy, mode=self.mode, kind=self.kind)
 
 

@@ -40,6 +40,8 @@ class RunRequest:
     #: `sync`, `async` or `auto`.
     mode: str
     kind: RunKind
+    #: The policy as it was asked for, where tiers were chosen to fit a budget; it is what makes two runs the same.
+    requested: Policy | None = None
 
 
 def plan_run(
@@ -73,6 +75,7 @@ def plan_run(
         schema_source=request.schema_source,
         prompt_tokens=prompt_tokens(schema, tokenizer),
         resolved=request.resolved,
+        requested=request.requested,
         answer_recipe=recipe_of(request, models),
         mode=run_mode(request),
         kind=request.kind,
