@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from tokenopt_pipeline.defs.assets import LINE
+from tokenopt_pipeline.defs.benchmarks import BENCHMARK_CHECKS, benchmark_results, benchmarks, nightly_benchmarks
 from tokenopt_pipeline.defs.checks import CHECKS
 from tokenopt_pipeline.defs.jobs import extraction
 from tokenopt_pipeline.defs.references import REFERENCE_CHECKS, reference_index
@@ -12,9 +13,10 @@ from tokenopt_pipeline.defs.resources import StraightLine
 
 # In-process: a step costs tens of milliseconds instead of seconds, and the work inside a step is threaded already.
 defs = dg.Definitions(
-    assets=[*LINE, reference_index],
-    asset_checks=[*CHECKS, *REFERENCE_CHECKS],
-    jobs=[extraction],
+    assets=[*LINE, reference_index, benchmark_results],
+    asset_checks=[*CHECKS, *REFERENCE_CHECKS, *BENCHMARK_CHECKS],
+    jobs=[extraction, benchmarks],
+    schedules=[nightly_benchmarks],
     resources={"straight_line": StraightLine()},
     executor=dg.in_process_executor,
 )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from tokenopt_pipeline import assembly
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
@@ -28,8 +27,6 @@ class Conditions:
     budget_usd: str | None = None
     #: Asked for everything instead of the scenario's tiers.
     model: str | None = None
-    #: Policy sections laid over the scenario's: how a broken build is measured.
-    broken: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +67,6 @@ def request_for(scenario: Scenario, workload: Workload, under: Conditions, *, co
         layers.append(("model", {"routing": {"model": under.model}}))
     if under.budget_usd is not None:
         layers.append(("budget", {"run": {"budget_usd": under.budget_usd}}))
-    layers.append(("broken build", under.broken))
     return RunRequest(
         collection=collection,
         schema=schema,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,6 @@ class Benchmark:
     #: Dollars that live cells may spend together; None: the sandbox answers.
     live_budget_usd: Decimal | None = None
     model: str | None = None
-    #: Policy sections laid over every scenario's but the baseline's: how a broken build is measured.
-    broken: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +141,6 @@ def _measure(stand: Stand, key: CellKey, benchmark: Benchmark, documents: Docume
         data=None if documents.data is None else str(documents.data),
         budget_usd=None if budget is None else str(budget),
         model=benchmark.model,
-        broken={} if key.scenario == BASELINE else benchmark.broken,
     )
     stand.forget()
     if key.cache == "warm":

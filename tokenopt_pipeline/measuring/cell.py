@@ -6,8 +6,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,6 @@ class CellOrder:
     budget_usd: str | None = None
     #: Asked for everything instead of the scenario's tiers.
     model: str | None = None
-    #: Policy sections laid over the scenario's: how a broken build is measured.
-    broken: Mapping[str, Any] = field(default_factory=dict)
 
 
 def measure(order: CellOrder, settings: Settings) -> dict[str, Any]:
@@ -58,7 +55,7 @@ def measure(order: CellOrder, settings: Settings) -> dict[str, Any]:
     workload = load_workload(order.workload, shipped=Path(order.shipped), data=data).first(order.blocks)
     backend = assembly.open_backend(settings)
     scenario = SCENARIOS[order.scenario]
-    models = Conditions(kind=RunKind.SIMULATED, model=order.model, broken=order.broken)
+    models = Conditions(kind=RunKind.SIMULATED, model=order.model)
     policy = request_for(scenario, workload, models, collection=_COLLECTION).resolved.policy
     kind = backend.under(policy).kind_of(models_in_use(policy.routing))
     under = replace(models, kind=kind, budget_usd=order.budget_usd)

@@ -43,6 +43,8 @@ class Stand:
     server_url: str
     #: Where the sandbox answers; None: the environment's own providers do, and are paid.
     sandbox_url: str | None
+    #: What every cell's process finds in its environment beside its database.
+    environment: Mapping[str, str]
     cells: CellProcesses
 
     def forget(self) -> None:
@@ -87,11 +89,10 @@ def open_stand(*, live: bool = False) -> Iterator[Stand]:
         try:
             url = server.up()
             _make_template(url)
-            with (
-                nullcontext() if live else _sandbox(folder) as sandbox_url,
-                cell_processes(folder, _cell_environment(folder, sandbox_url)) as cells,
-            ):
-                yield Stand(server_url=url, sandbox_url=sandbox_url, cells=cells)
+            with nullcontext() if live else _sandbox(folder) as sandbox_url:
+                environment = _cell_environment(folder, sandbox_url)
+                with cell_processes(folder, environment) as cells:
+                    yield Stand(server_url=url, sandbox_url=sandbox_url, environment=environment, cells=cells)
         finally:
             server.down()
     finally:
