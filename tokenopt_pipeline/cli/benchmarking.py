@@ -1,4 +1,4 @@
-"""`tokenopt benchmark`: scenarios over workloads through the real line, compared with the baseline and held against gates."""
+"""`tokenopt benchmark` and `tokenopt verify`: tiers measured against the baseline and held against declared gates."""
 
 from __future__ import annotations
 
@@ -101,6 +101,50 @@ def benchmark(
     return WITH_FAILURES if failed else DONE
 
 
+@click.command(short_help="PASS or FAIL of the eight locks.")
+@click.option("--read", is_flag=True, help="Judge the newest stored benchmark instead of measuring.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The report; its evidence is put beside it as JSON. Default: dev-todos/_complete/…-verification.md",
+)
+@_AS_JSON
+@contract
+def verify(*, read: bool, out: Path | None, as_json: bool) -> int:
+    """Measure what the declared gates are about, keep it in the history, and write the verification report.
+
+    The exit code is the verdict: 0 all eight locks pass, 1 one fails. Nothing is bought: the sandbox answers.
+    """
+    import secrets
+
+    from tokenopt_pipeline.adapters.clock import SystemClock
+    from tokenopt_pipeline.cli.workspace import open_workspace
+    from tokenopt_pipeline.measuring.nightly import measure_and_keep, read_verification
+    from tokenopt_pipeline.measuring.scenarios import SCENARIOS
+    from tokenopt_pipeline.measuring.verification import DEFAULT_PATH, write_verification
+
+    path = DEFAULT_PATH if out is None else out
+    with open_workspace() as workspace:
+        if not read:
+            benchmark_id = f"verify-{SystemClock().now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+            measure_and_keep(
+                workspace.connection,
+                tuple(SCENARIOS),
+                benchmark_id=benchmark_id,
+                told=lambda line: click.echo(line, err=True),
+            )
+        found = read_verification(workspace.connection)
+    write_verification(path, found)
+    if as_json:
+        locks = {lock.name: {"passed": lock.passed, "evidence": list(lock.evidence)} for lock in found.locks}
+        click.echo(json.dumps({"passed": found.passed, "commit": found.commit, "locks": locks, "report": str(path)}))
+    else:
+        for lock in found.locks:
+            click.echo(f"{lock.name:<14}{'PASS' if lock.passed else 'FAIL'}  {lock.kind:<10}  {lock.evidence[0]}")
+        click.echo(f"{'verdict':<14}{'PASS' if found.passed else 'FAIL'}  report in {path}")
+    return DONE if found.passed else WITH_FAILURES
+
+
 def documents_of(settings: Settings) -> Documents:
     """Where this machine has documents to measure on."""
     from tokenopt_pipeline.adapters.files import shipped_path
@@ -124,4 +168,4 @@ def live_budget(settings: Settings, budget: str | None) -> Decimal:
     return dollars
 
 
-COMMANDS = (benchmark,)
+COMMANDS = (benchmark, verify)

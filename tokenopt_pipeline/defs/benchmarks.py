@@ -42,7 +42,10 @@ def benchmark_results(context: dg.AssetExecutionContext, straight_line: Straight
         else set(SCENARIO_NAMES)
     )
     kept = measure_and_keep(
-        straight_line.connection, wanted, benchmark_id=context.run.run_id, told=lambda line: context.log.info("%s", line)
+        straight_line.connection,
+        wanted,
+        benchmark_id=context.run.run_id,
+        told=lambda line: context.log.info("%s", line),
     )
     failed = [sentence for verdict in kept.verdicts for sentence in verdict.failures if verdict.tier in wanted]
     for sentence in failed:
@@ -58,6 +61,36 @@ def benchmark_results(context: dg.AssetExecutionContext, straight_line: Straight
             **_numbers(kept.report),
             **_pictures({**kept.report.pictures(), **kept.history}),
         }
+    )
+
+
+@dg.asset(deps=[benchmark_results], kinds={"markdown"}, group_name="benchmarks", owners=["team:extraction"])
+def verification_report(context: dg.AssetExecutionContext, straight_line: StraightLine) -> dg.MaterializeResult[None]:
+    """PASS or FAIL of the eight locks by the newest benchmark, with its evidence."""
+    from tokenopt_pipeline.measuring.nightly import read_verification
+    from tokenopt_pipeline.measuring.verification import rendered
+
+    found = read_verification(straight_line.connection)
+    return dg.MaterializeResult(
+        metadata={
+            "verdict": "PASS" if found.passed else "FAIL",
+            "commit": found.commit,
+            "locks_passed": sum(lock.passed for lock in found.locks),
+            "locks": len(found.locks),
+            "report": dg.MetadataValue.md(rendered(found)),
+        }
+    )
+
+
+@dg.asset_check(asset=verification_report, description="All eight locks pass by the newest benchmark.")
+def every_lock_passes(straight_line: StraightLine) -> dg.AssetCheckResult:
+    from tokenopt_pipeline.measuring.nightly import read_verification
+
+    locks = read_verification(straight_line.connection).locks
+    return dg.AssetCheckResult(
+        passed=all(lock.passed for lock in locks),
+        description=" ".join(f"{lock.name}: {lock.evidence[0]}" for lock in locks if not lock.passed) or None,
+        metadata={lock.name: "PASS" if lock.passed else "FAIL" for lock in locks},
     )
 
 
@@ -110,8 +143,13 @@ def _told(verdict: "TierVerdict") -> dict[str, Any]:
     }
 
 
-BENCHMARK_CHECKS: Sequence[dg.AssetChecksDefinition] = [_tier_check(tier) for tier in GATED_TIERS]
+BENCHMARK_CHECKS: Sequence[dg.AssetChecksDefinition] = [*map(_tier_check, GATED_TIERS), every_lock_passes]
 
+verification = dg.define_asset_job(
+    "verification",
+    selection=dg.AssetSelection.assets(verification_report),
+    description="The eight locks by the newest benchmark; nothing is measured.",
+)
 benchmarks = dg.define_asset_job(
     "benchmarks",
     selection=dg.AssetSelection.assets(benchmark_results),

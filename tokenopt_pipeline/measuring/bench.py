@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class Benchmark:
 
     keys: tuple[CellKey, ...]
     repeats: int = 1
+    #: Workload -> how often its cells run instead.
+    repeats_of: Mapping[str, int] = field(default_factory=dict)
     #: Shuffles the order of cells.
     seed: int = 0
     #: Dollars that live cells may spend together; None: the sandbox answers.
@@ -110,7 +112,7 @@ def run_benchmark(
         (CellKey(workload=k.workload, scenario=k.scenario, blocks=min(k.blocks, lengths[k.workload]), cache=k.cache), n)
         for k in dict.fromkeys(benchmark.keys)
         if k.workload in lengths
-        for n in range(benchmark.repeats)
+        for n in range(benchmark.repeats_of.get(k.workload, benchmark.repeats))
     ]
     orders.sort(key=lambda order: digest_text(f"{benchmark.seed} {order}"))
     cells: list[Cell] = []
