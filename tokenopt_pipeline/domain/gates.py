@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.measurements import CellKey, Row, Timing
 
-_MEMBERS = frozenset({"tier", "scenario", "workload", "blocks", "cache", "measure", "at_most", "at_least", "reason"})
+_MEMBERS = frozenset(
+    {
+        "tier",
+        "scenario",
+        "workload",
+        "blocks",
+        "cache",
+        "measure",
+        "at_most",
+        "at_least",
+        "reason",
+        "where_documents_are",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +37,8 @@ class Gate:
     at_least: float | None = None
     #: Why this bound and no other.
     reason: str
+    #: Not judged on a machine without the workload's documents, which may not be given away with the product.
+    where_documents_are: bool = False
 
     @property
     def name(self) -> str:
@@ -42,7 +57,7 @@ class GateResult:
     """What became of a gate."""
 
     gate: Gate
-    #: None: it was not measured, which is no pass.
+    #: None: it was not measured.
     found: float | None
     passed: bool
     sentence: str
@@ -112,12 +127,19 @@ def _gate(number: int, value: object) -> Gate:
         at_most=float(value["at_most"]) if "at_most" in value else None,
         at_least=float(value["at_least"]) if "at_least" in value else None,
         reason=str(value["reason"]),
+        where_documents_are=value.get("where_documents_are") is True,
     )
 
 
 def judge(gate: Gate, rows: Sequence[Row], timings: Sequence[Timing]) -> GateResult:
-    """Whether the number keeps its bound. What was not measured fails, and says why it was not."""
+    """Whether the number keeps its bound. What was not measured fails, and says why it was not.
+
+    A gate on documents that nothing at all was measured on is let pass, with nothing found: no tier may stand on it alone.
+    """
     row = next((row for row in rows if row.key == gate.key), None)
+    if gate.where_documents_are and all(row.workload != gate.key.workload for row in rows):
+        sentence = f"{gate.name} is not judged: its documents are not on this machine."
+        return GateResult(gate=gate, found=None, passed=True, sentence=sentence)
     if row is None or row.not_available is not None:
         why = "not measured" if row is None else f"not available: {row.not_available}"
         return GateResult(gate=gate, found=None, passed=False, sentence=f"{gate.name} is {why}.")

@@ -22,15 +22,20 @@ class TierVerdict:
 
     @property
     def passed(self) -> bool:
-        """Whether every gate passed and nothing moved. A tier without a gate has nothing that could pass."""
-        return bool(self.results) and all(result.passed for result in self.results) and not self.moved
+        """Whether every gate passed, one at least was judged, and nothing moved."""
+        return self._is_judged and all(result.passed for result in self.results) and not self.moved
 
     @property
     def failures(self) -> tuple[str, ...]:
         """What failed, one sentence each."""
-        if not self.results:
-            return (f"no gate is declared for {self.tier}.",)
-        return (*(result.sentence for result in self.results if not result.passed), *self.moved)
+        failed = [result.sentence for result in self.results if not result.passed]
+        if not failed and not self._is_judged:
+            failed.append(f"no gate of {self.tier} was judged.")
+        return (*failed, *self.moved)
+
+    @property
+    def _is_judged(self) -> bool:
+        return any(result.found is not None for result in self.results)
 
 
 def judge_tier(

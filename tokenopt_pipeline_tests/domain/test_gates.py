@@ -75,6 +75,15 @@ def test_what_was_not_measured_fails() -> None:
     assert "not available: no batches" in unavailable.sentence
 
 
+def test_a_gate_on_documents_that_are_not_here_is_not_judged() -> None:
+    gate = _gate(workload="contracts", where_documents_are=True)
+    result = judge(gate, *_measured())
+    assert (result.passed, result.found) == (True, None)
+    assert result.sentence.endswith("is not judged: its documents are not on this machine.")
+    # Where the documents are, every cell of theirs has to be measured.
+    assert not judge(_gate(blocks=2, where_documents_are=True), *_measured()).passed
+
+
 def test_the_cells_of_gates_include_their_baselines() -> None:
     other = {**_GATE, "scenario": "packs", "cache": "warm"}
     gates = parse_gates({"drift": _DRIFT, "gate": [other]})

@@ -106,7 +106,7 @@ def test_before_the_first_night_nothing_passes(connection: Connection) -> None:
     verdict = verdict_on(connection, "worker_batching")
     assert not verdict.passed
     assert all(sentence.endswith("is not measured.") for sentence in verdict.failures)
-    assert verdict_on(connection, "no such tier").failures == ("no gate is declared for no such tier.",)
+    assert verdict_on(connection, "no such tier").failures == ("no gate of no such tier was judged.",)
 
 
 def test_a_partition_measures_its_own_cells_and_their_baselines() -> None:
