@@ -119,7 +119,8 @@ def _body(request: ModelRequest, strict: StrictSchema | None) -> dict[str, Any]:
             body["prompt_cache_options"]["ttl"] = lifetime
             # A conversation is over in minutes, however long its prefix is to live.
             mark = {"mode": "explicit"} if lifetime == _SHORTEST else {"mode": "explicit", "ttl": _SHORTEST}
-    body["input"] = [{"role": "developer", "content": [shared]}, *items(request, mark=mark)]
+    parts = [shared, {"type": "input_text", "text": request.found}] if request.found else [shared]
+    body["input"] = [{"role": "developer", "content": parts}, *items(request, mark=mark)]
     if request.model.thinking is not None:
         body["reasoning"] = json.loads(request.model.thinking)
     if request.tools:

@@ -28,6 +28,7 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output {tokens['output']:,}",
         *_cache_lines(s.get("cache", {})),
+        *context_lines(s.get("contexts", {})),
         f"dollars     {dollars(s['usd'])} {s['kind']}, at list price",
         f"baseline    {dollars(s['usd_baseline'])} computed: the same blocks one per call, nothing skipped, cached or packed",
         "overlays    "
@@ -55,6 +56,12 @@ def _cache_lines(outcomes: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for name, told in outcomes.items()
         if name not in ("hit", "first")
     ]
+
+
+def context_lines(contexts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What packs carry of their references, and what decided that."""
+    told = [f"{kind.replace('_', ' ')} {sum(causes.values()):,}{_by(causes)}" for kind, causes in contexts.items()]
+    return [f"references  {' · '.join(told)}"] if told else []
 
 
 def dollars(amount: float | None) -> str:

@@ -10,7 +10,7 @@ from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
-from tokenopt_pipeline.cli.figures import dollars
+from tokenopt_pipeline.cli.figures import context_lines, dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
 from tokenopt_pipeline.stages.plan import learn
 from tokenopt_pipeline.stages.predict import predict_run
@@ -18,7 +18,7 @@ from tokenopt_pipeline.stages.predict import predict_run
 
 def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
     """The prediction in the keys that `run` and `status` use; `run` is None because there is none."""
-    request = build_request(asked, backend=assembly.open_backend(workspace.settings))
+    request = build_request(asked, backend=assembly.open_backend(workspace.settings), connection=workspace.connection)
     # A collection that does not exist is refused; one without blocks predicts nothing.
     assembly.collections_on(workspace.connection).document_ids(asked.collection)
     learned = learn(request, calls=PostgresLearning(workspace.connection))
@@ -59,6 +59,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
             "cache_write": usage.cache_write,
             "output": usage.output,
         },
+        "contexts": predicted.contexts,
         "usd": None if predicted.usd is None else float(predicted.usd),
         "usd_baseline": None if predicted.usd_baseline is None else float(predicted.usd_baseline),
         "kind": request.kind.value,
@@ -77,6 +78,7 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         f"calls       {p['calls']:,}",
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output up to {tokens['output']:,}",
+        *context_lines(p["contexts"]),
         f"dollars     up to {dollars(p['usd'])} predicted, at list price; answers are estimated from the schema alone",
         f"baseline    up to {dollars(p['usd_baseline'])} predicted: the same blocks one per call, nothing skipped, cached or packed",
     ]

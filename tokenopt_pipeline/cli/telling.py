@@ -34,6 +34,8 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
             yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{split}; attempts spoilt before: {call['attempts_before']}"
             yield f"route       {call['route_reason']}"
             yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
+            if call["context_kind"] is not None:
+                yield f"references  {call['context_kind']}, {call['context_tokens']:,} tokens ({call['context_cause']}): {call['context_reason']}"
         yield from _call_lines(call)
     if story["status"] == OverlayStatus.FAILED:
         yield f"outcome     failed, {story['error_class']}: {story['error_detail']}"

@@ -102,6 +102,13 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
         findings = PostgresCacheStories(self.connection, tables=RunTables()).of(run, shard_no=shard.shard_no)
         return {"flow": self.line.flow(), "cache": cache_summary(findings), **self.line.cache_story()}
 
+    def contexts_story(self, run: Run, shard: Shard) -> Mapping[str, Mapping[str, Any]]:
+        """What the shard's packs carry of the schema's references, and why."""
+        from tokenopt_pipeline.adapters.postgres.contexts import contexts_of_run
+
+        counted = contexts_of_run(self.connection, run.run_no, shard_no=shard.shard_no)
+        return {"references": counted} if counted else {}
+
     def refuse_other_kind(self, run: Run) -> None:
         """Raises InvalidInput when calling now would mix simulated and live answers in one run."""
         line_kind = self.backend.under(run.policy).kind_of(models_in_use(run.policy.routing))

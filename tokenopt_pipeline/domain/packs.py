@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.languages import UNDETERMINED
 from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, PlannedPack
 from tokenopt_pipeline.domain.prefilter import BlockFacts
@@ -52,6 +53,7 @@ class NewPack:
     parent_pack_no: int | None = None
     #: How many splits stand between this pack and its first ancestor.
     generation: int = 0
+    context: CarriedContext = NO_CONTEXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class OpenPack:
     generation: int
     #: Tries of its request so far, answered or not.
     tries: int
+    context: CarriedContext = NO_CONTEXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,12 @@ from tokenopt_pipeline.domain.errors import (
 from tokenopt_pipeline.domain.flow import FlowWindow, open_window
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packs import OpenPack
+from tokenopt_pipeline.domain.prompts import system_prompt
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.retries import backoff_s
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices, Provider
+from tokenopt_pipeline.stages.contexts import ContextTexts
 from tokenopt_pipeline.stages.keep import KeptPrefixes
 from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request, run_prefix
 
@@ -51,6 +53,7 @@ class Collector:
     prices: Prices
     validators: AnswerValidators
     clock: Clock
+    texts: ContextTexts
     #: Whether somebody wants the work to end. Looked at between answers: an exception in the middle of a statement would
     #: leave the store's connection unusable.
     stop: Callable[[], bool] = lambda: False
@@ -60,7 +63,7 @@ class Collector:
     warmth: dict[str, PrefixWarmth] = field(default_factory=dict)
     #: Prefixes that providers keep for the run; None: none is kept.
     kept: KeptPrefixes | None = None
-    #: Model -> fingerprint of the run's prefix on it.
+    #: Model, and whether whole references belong to it -> fingerprint of the run's prefix on it.
     _prefixes: dict[str, str] = field(default_factory=dict)
     _answers: int = 0
     _rejections: int = 0
@@ -109,6 +112,7 @@ class Collector:
                 self.packs.members(pack.pack_no),
                 model=self.models.spec(pack.route.model),
                 prices=self.prices,
+                texts=self.texts,
             )
             call = self._with_kept_prefix(work, call)
             try:
@@ -131,11 +135,12 @@ class Collector:
 
     def _with_kept_prefix(self, work: _ShardWork, call: PreparedCall) -> PreparedCall:
         """The call, naming its prefix where the provider keeps it and only cares for it by itself otherwise."""
-        if self.kept is None or call.pack.cache_ttl != AUTOMATIC:
+        # What is kept stands for the whole system part, to which found passages belong.
+        if self.kept is None or call.pack.cache_ttl != AUTOMATIC or call.request.found:
             return call
-        model = call.pack.route.model
+        prefix = self._prefix(call.pack)
         # The run's other shards will ask about as often as this one.
-        waiting = sum(pack.route.model == model for pack in work.queue) * self.run.n_shards
+        waiting = sum(self._prefix(pack) == prefix for pack in work.queue) * self.run.n_shards
         name = self.kept.name_for(call.request, requests=waiting, prefix_tokens=call.assumptions.prefix_tokens)
         return call if name is None else replace(call, request=replace(call.request, kept_prefix=name))
 
@@ -159,13 +164,14 @@ class Collector:
 
     def given_up(self) -> dict[str, str]:
         """Model -> why nobody waits for its prefix to be warm any more."""
-        known = {model: self.warmth.get(prefix, PrefixWarmth()).given_up for model, prefix in self._prefixes.items()}
-        return {model: why for model, why in known.items() if why is not None}
+        known = {name: self.warmth.get(prefix, PrefixWarmth()).given_up for name, prefix in self._prefixes.items()}
+        return {name: why for name, why in known.items() if why is not None}
 
     def _prefix(self, pack: OpenPack) -> str:
-        name = str(pack.route.model)
+        name = str(pack.route.model) + (" with whole references" if pack.context.prefix_tokens else "")
         if name not in self._prefixes:
-            self._prefixes[name] = run_prefix(self.run, self.models.spec(pack.route.model)).fingerprint
+            system = self.texts.system(system_prompt(self.run.schema), pack.context)
+            self._prefixes[name] = run_prefix(self.run, self.models.spec(pack.route.model), system).fingerprint
         return self._prefixes[name]
 
     def _window(self, model: str) -> FlowWindow:

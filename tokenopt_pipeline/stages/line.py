@@ -21,6 +21,7 @@ from tokenopt_pipeline.ports import (
     Supply,
 )
 from tokenopt_pipeline.stages.collect import Collector
+from tokenopt_pipeline.stages.contexts import Contexts, ContextTexts
 from tokenopt_pipeline.stages.keep import KeptPrefixes, give_back
 from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
 
@@ -35,6 +36,7 @@ class Line:
     calls: CallStore
     overlays: OverlayStore
     prefixes: PrefixLedger
+    contexts: Contexts
     supply: Supply
     validators: AnswerValidators
     clock: Clock
@@ -63,6 +65,7 @@ class Line:
                 run,
                 shard,
                 packs=self.packs,
+                contexts=self.contexts,
                 models=self.supply.models(run),
                 prices=self.supply.prices(run),
                 now=self.clock.now(),
@@ -83,6 +86,7 @@ class Line:
                 prices=self.supply.prices(run),
                 validators=self.validators,
                 clock=self.clock,
+                texts=ContextTexts(run=run, store=self.contexts.store),
                 stop=self.stop,
                 windows=self.windows,
                 warmth=self.warmth,

@@ -24,6 +24,7 @@ from tokenopt_pipeline.ports import (
     RunStore,
     Tokenizer,
 )
+from tokenopt_pipeline.stages.contexts import NOTHING_KNOWN, Known, check_room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class RunRequest:
     #: `sync`, `async` or `auto`.
     mode: str
     kind: RunKind
+    #: What its run is to know of the schema's references, see `stages.contexts.know`.
+    known: Known = NOTHING_KNOWN
 
 
 def plan_run(
@@ -63,18 +66,22 @@ def plan_run(
     if n_blocks == 0:
         raise InvalidInput(f"collection {request.collection!r} has no blocks, so there is nothing to ask")
     policy, schema = request.resolved.policy, request.schema
+    prompt = prompt_tokens(schema, tokenizer)
+    check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     new = NewRun(
         run_id=run_id,
         collection=request.collection,
         document_ids=tuple(d for d, _ in documents),
         schema=schema,
         schema_source=request.schema_source,
-        prompt_tokens=prompt_tokens(schema, tokenizer),
+        prompt_tokens=prompt,
         resolved=request.resolved,
         answer_recipe=recipe_of(request, models),
         mode="sync",
         kind=request.kind,
         learned=learned,
+        knowledge=request.known.knowledge,
+        texts=request.known.texts,
         spans=tuple(shard_spans(n_blocks, policy.run.shard_blocks)),
     )
     # An unfinished run of the same inputs is gone on with.
@@ -131,7 +138,7 @@ def recipe_of(request: RunRequest, models: Models) -> str:
     """What answers to this request depend on beside the blocks; see `domain.runs.answer_recipe`."""
     policy = request.resolved.policy
     specs = [models.spec(ref) for ref in models_in_use(policy.routing)]
-    return answer_recipe(request.schema, policy, request.kind, specs)
+    return answer_recipe(request.schema, policy, request.kind, specs, request.known.knowledge)
 
 
 def prompt_tokens(schema: ExtractionSchema, tokenizer: Tokenizer) -> int:

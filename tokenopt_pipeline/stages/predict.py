@@ -9,11 +9,13 @@ from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
+from tokenopt_pipeline.domain.retrieval import ContextKind
 from tokenopt_pipeline.domain.routing import Route, RouteTable, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
+from tokenopt_pipeline.stages.contexts import check_room, expected_context
 from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens, recipe_of
-from tokenopt_pipeline.stages.prepare import plan_run_cache
+from tokenopt_pipeline.stages.prepare import plan_run_cache, prefix_costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class Prediction:
     #: None when a model has no known price.
     usd: Decimal | None
     usd_baseline: Decimal | None
+    #: What packs carry of the schema's references -> why -> packs; found chunks at the most they may have.
+    contexts: dict[str, dict[str, int]]
 
 
 def predict_run(
@@ -44,7 +48,9 @@ def predict_run(
     """The prediction for a request, by the same rules a run would follow, as one shard. Raises InvalidInput."""
     check_askable(request, models=models, prices=prices, validators=validators)
     policy, schema = request.resolved.policy, request.schema
-    prefix = prompt_tokens(schema, tokenizer)
+    prompt = prompt_tokens(schema, tokenizer)
+    widest = prompt + request.known.knowledge.n_tokens
+    check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     sorted_out = _sort_out(request, planning, recipe_of(request, models))
     default = models.spec(default_model(policy.routing))
     usage, usd = TokenUsage(), Decimal(0)
@@ -55,16 +61,24 @@ def predict_run(
     answer_estimate = 0
     for route, blocks in sorted_out.by_route.items():
         model = specs.setdefault(str(route.model), models.spec(route.model))
-        limits = pack_limits(schema, policy.packing, model, prefix_tokens=prefix)
+        limits = pack_limits(schema, policy.packing, model, prefix_tokens=widest)
         per_model.setdefault(str(route.model), []).extend(plan_packs(blocks, limits, policy.packing, model))
     of_all = sum(map(len, per_model.values()))
+    contexts: dict[str, dict[str, int]] = {}
     for name, planned in per_model.items():
         model = specs[name]
+        costs = prefix_costs(policy, model, prices, requests=len(planned), of_all=of_all, mode="sync")
+        context = expected_context(request.known, policy.retrieval, model, prompt, costs)
+        prefix, found = prompt + context.prefix_tokens, context.tokens - context.prefix_tokens
+        if context.kind is not ContextKind.NONE:
+            causes = contexts.setdefault(context.kind, {})
+            causes[context.cause] = causes.get(context.cause, 0) + len(planned)
         cache = plan_run_cache(
             policy, model, prices, prefix_tokens=prefix, requests=len(planned), of_all=of_all, mode="sync"
         )
         for i, pack in enumerate(planned):
             call = _expected_usage(model, pack, prefix, cache.ttl, is_first=i == 0)
+            call += TokenUsage(input_uncached=model.billed_tokens(found))
             cost = prices.usd(model.ref, call)
             usage, priced = usage + call, priced and cost is not None
             usd += cost or Decimal(0)
@@ -73,7 +87,7 @@ def predict_run(
     kept = sum(len(blocks) for blocks in sorted_out.by_route.values())
     one = naive_usage(
         blocks=1,
-        prefix_tokens=default.billed_tokens(prefix) + default.request_overhead_tokens,
+        prefix_tokens=default.billed_tokens(widest) + default.request_overhead_tokens,
         block_tokens=default.billed_tokens(round(sorted_out.tokens / max(sorted_out.blocks, 1))),
         answer_tokens=round(answer_estimate / max(kept, 1)),
     )
@@ -87,6 +101,7 @@ def predict_run(
         usage=usage,
         usd=usd if priced else None,
         usd_baseline=None if baseline is None or not kept else baseline * sorted_out.blocks,
+        contexts=contexts,
     )
 
 

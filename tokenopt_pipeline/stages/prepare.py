@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 
 from tokenopt_pipeline.domain.caching import CachePlan, cache_prices, expected_spacing_s, plan_cache
@@ -12,9 +14,11 @@ from tokenopt_pipeline.domain.packing import pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
+from tokenopt_pipeline.domain.retrieval import shared_usd
 from tokenopt_pipeline.domain.routing import Route, RouteTable
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
+from tokenopt_pipeline.stages.contexts import Contexts, PrefixCosts
 
 
 def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:
@@ -48,7 +52,22 @@ def plan_run_cache(
     )
 
 
-def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, prices: Prices, now: datetime) -> int:
+def prefix_costs(
+    policy: Policy, model: ModelSpec, prices: Prices, *, requests: int, of_all: int, mode: str
+) -> PrefixCosts:
+    """What so many requests to the model, of all a run's, cost before their blocks."""
+
+    def shared(tokens: int) -> Decimal | None:
+        plan = plan_run_cache(policy, model, prices, prefix_tokens=tokens, requests=requests, of_all=of_all, mode=mode)
+        return shared_usd(usd, model.billed_tokens(tokens), calls=requests, ttl=plan.ttl)
+
+    usd = partial(prices.usd, model.ref)
+    return PrefixCosts(shared=shared, usd=usd)
+
+
+def pack_blocks(
+    run: Run, shard: Shard, *, packs: PackStore, contexts: Contexts, models: Models, prices: Prices, now: datetime
+) -> int:
     """Puts every kept block that is in no pack yet into one; how many packs were added."""
     routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
     by_route: dict[Route, list[KeptBlock]] = {}
@@ -58,41 +77,46 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
     planned = []
     for route, blocks in by_route.items():
         model = models.spec(route.model)
-        limits = pack_limits(run.schema, run.policy.packing, model, prefix_tokens=run.prompt_tokens)
+        limits = pack_limits(run.schema, run.policy.packing, model, prefix_tokens=run.widest_prefix_tokens)
         packables = (b.packable for b in blocks)
         planned += [(route, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
-    # A prefix is one per model; the run's other shards will ask about as often as this one.
-    requests: dict[str, int] = {}
-    for route, _, _ in planned:
-        requests[str(route.model)] = requests.get(str(route.model), 0) + run.n_shards
+    # The run's other shards will ask about as often as this one.
+    per_model = Counter(str(route.model) for route, _, _ in planned)
+    of_all = len(planned) * run.n_shards
 
+    def costs(model: ModelSpec) -> PrefixCosts:
+        requests = per_model[str(model.ref)] * run.n_shards
+        return prefix_costs(run.policy, model, prices, requests=requests, of_all=of_all, mode=run.mode)
+
+    carried = contexts.of_packs(run, [(models.spec(route.model), pack) for route, _, pack in planned], costs)
+    # A prefix is one per model and whole references.
+    sharing = Counter(
+        (route.model, context.prefix_tokens) for (route, _, _), context in zip(planned, carried, strict=True)
+    )
     plans = {
-        str(ref): plan_run_cache(
+        (ref, prefix_tokens): plan_run_cache(
             run.policy,
             models.spec(ref),
             prices,
-            prefix_tokens=run.prompt_tokens,
-            requests=requests[str(ref)],
-            of_all=sum(requests.values()),
+            prefix_tokens=run.prompt_tokens + prefix_tokens,
+            requests=requests * run.n_shards,
+            of_all=of_all,
             mode=run.mode,
         )
-        for ref in {route.model for route, _, _ in planned}
+        for (ref, prefix_tokens), requests in sharing.items()
     }
 
-    def new_packs() -> list[NewPack]:
-        new = []
-        for route, limits, pack in planned:
-            cache = plans[str(route.model)]
-            new.append(
-                NewPack(
-                    planned=pack,
-                    route=route,
-                    cache_ttl=cache.ttl,
-                    cache_reason=cache.reason,
-                    limits=limits,
-                    attempts=(0,) * len(pack.blocks),
-                )
+    def new_packs() -> Iterator[NewPack]:
+        for (route, limits, pack), context in zip(planned, carried, strict=True):
+            cache = plans[route.model, context.prefix_tokens]
+            yield NewPack(
+                planned=pack,
+                route=route,
+                cache_ttl=cache.ttl,
+                cache_reason=cache.reason,
+                limits=limits,
+                attempts=(0,) * len(pack.blocks),
+                context=context,
             )
-        return new
 
-    return packs.add(shard, iter(new_packs()), now=now)
+    return packs.add(shard, new_packs(), now=now)

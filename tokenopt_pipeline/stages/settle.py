@@ -18,6 +18,7 @@ from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
 from tokenopt_pipeline.ports import Prices
+from tokenopt_pipeline.stages.contexts import ContextTexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +32,11 @@ class PreparedCall:
     assumptions: CallAssumptions
 
 
-def run_prefix(run: Run, model: ModelSpec) -> Prefix:
-    """What all requests of the run to the model share."""
+def run_prefix(run: Run, model: ModelSpec, system: str) -> Prefix:
+    """What all requests of the run to the model with this system text share."""
     return prefix_of(
         model=str(model.ref),
-        system=system_prompt(run.schema),
+        system=system,
         output_schema=output_schema(run.schema),
         output_method=model.output_method,
         thinking=model.thinking,
@@ -43,22 +44,24 @@ def run_prefix(run: Run, model: ModelSpec) -> Prefix:
 
 
 def prepare_call(
-    run: Run, pack: OpenPack, members: Sequence[PackMember], *, model: ModelSpec, prices: Prices
+    run: Run, pack: OpenPack, members: Sequence[PackMember], *, model: ModelSpec, prices: Prices, texts: ContextTexts
 ) -> PreparedCall:
     """The request of a pack. The same pack gives the same bytes to the model."""
+    prompt, found = run.prompt_tokens + pack.context.prefix_tokens, pack.context.tokens - pack.context.prefix_tokens
     blocks = [PromptBlock(ordinal=i, type=m.type, text=m.text) for i, m in enumerate(members, start=1)]
     request = ModelRequest(
         model=model,
-        system=system_prompt(run.schema),
+        system=texts.system(system_prompt(run.schema), pack.context),
+        found=texts.found(pack.context),
         user=user_prompt(run.schema, blocks),
         output_schema=output_schema(run.schema),
         # Thoughts are output, and come first: without room of their own they would take the answer's.
         max_tokens=min(pack.max_tokens + model.thinking_reserve_tokens, model.max_output_tokens),
         cache_ttl=pack.cache_ttl,
     )
-    prefix = model.billed_tokens(run.prompt_tokens) + model.request_overhead_tokens
-    guarded = model.guarded_tokens(run.prompt_tokens) + model.request_overhead_tokens + pack.input_tokens
-    counted = run.prompt_tokens + sum(m.tokens + LINE_OVERHEAD_TOKENS for m in members)
+    prefix = model.billed_tokens(prompt) + model.request_overhead_tokens
+    guarded = model.guarded_tokens(prompt + found) + model.request_overhead_tokens + pack.input_tokens
+    counted = prompt + found + sum(m.tokens + LINE_OVERHEAD_TOKENS for m in members)
     return PreparedCall(
         pack=pack,
         members=members,
@@ -66,7 +69,9 @@ def prepare_call(
         fingerprint=request.fingerprint,
         assumptions=CallAssumptions(
             pack_blocks=len(members),
-            input_tokens=prefix + sum(model.billed_tokens(m.tokens + LINE_OVERHEAD_TOKENS) for m in members),
+            input_tokens=prefix
+            + model.billed_tokens(found)
+            + sum(model.billed_tokens(m.tokens + LINE_OVERHEAD_TOKENS) for m in members),
             output_tokens=pack.output_tokens,
             max_tokens=request.max_tokens,
             table_input_tokens=model.shipped_tokens(counted),
@@ -168,7 +173,7 @@ def _again(run: Run, call: PreparedCall, step: NextStep) -> list[NewPack]:
             run.schema,
             run.policy.packing,
             model,
-            prefix_tokens=run.prompt_tokens,
+            prefix_tokens=run.widest_prefix_tokens,
             max_blocks=len(group.block_nos),
         )
         blocks = [
@@ -187,6 +192,8 @@ def _again(run: Run, call: PreparedCall, step: NextStep) -> list[NewPack]:
                     output_scale=group.output_scale,
                     parent_pack_no=call.pack.pack_no,
                     generation=call.pack.generation + 1,
+                    # A part of the blocks needs no more than all of them.
+                    context=call.pack.context,
                 )
             )
     return new
