@@ -22,7 +22,9 @@ from tokenopt_pipeline.settings import read_settings
 
 if TYPE_CHECKING:
     from tokenopt_pipeline.adapters.postgres.connection import Connection
+    from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
     from tokenopt_pipeline.assembly import Backend
+    from tokenopt_pipeline.stages.index import Indexing
     from tokenopt_pipeline.stages.line import Line
 
 
@@ -79,6 +81,19 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
         if self._line is None:
             self._line = line_on(self.connection, self.backend, stop=self._interrupt.asked)
         return self._line
+
+    def indexing(self, embedder: str) -> Indexing:
+        """Building indexes with an embedder. Raises InvalidInput for one that nobody knows."""
+        from tokenopt_pipeline.assembly import indexing_on
+
+        return indexing_on(self.connection, read_settings(), embedder=embedder)
+
+    @property
+    def references(self) -> PostgresReferences:
+        """References and the indexes that serve them."""
+        from tokenopt_pipeline.assembly import references_on
+
+        return references_on(self.connection)
 
     def shards(self, partition_keys: Sequence[str]) -> Iterator[tuple[str, Run, Shard]]:
         """(partition key, run, shard) for every asked partition, in order. Raises NotFound."""
