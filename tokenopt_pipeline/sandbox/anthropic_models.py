@@ -36,6 +36,8 @@ class AnthropicModel:
     sampling: bool = False
     """Whether temperature, top_p and top_k may differ from their defaults."""
     efforts: tuple[str, ...] = _FIVE_EFFORTS
+    binds_thinking: bool = False
+    """Whether thinking is valid only after the very conversation it followed."""
 
     @property
     def inference_geo(self) -> str:
@@ -78,7 +80,9 @@ class AnthropicModel:
 
 
 MODELS: tuple[AnthropicModel, ...] = (
-    AnthropicModel(id="claude-haiku-5-5", name="Claude Haiku 5.5", line="haiku", released="2026-10-21"),
+    AnthropicModel(
+        id="claude-haiku-5-5", name="Claude Haiku 5.5", line="haiku", released="2026-10-21", binds_thinking=True
+    ),
     AnthropicModel(
         id="claude-sonnet-5-5",
         name="Claude Sonnet 5.5",
@@ -86,6 +90,7 @@ MODELS: tuple[AnthropicModel, ...] = (
         released="2026-10-21",
         thinking_types=("adaptive", "between_tools"),
         forced_tool_choice=False,
+        binds_thinking=True,
     ),
     AnthropicModel(
         id="claude-opus-5-5",
@@ -94,6 +99,7 @@ MODELS: tuple[AnthropicModel, ...] = (
         released="2026-09-22",
         thinking_types=("adaptive",),
         forced_tool_choice=False,
+        binds_thinking=True,
     ),
     AnthropicModel(
         id="claude-fable-5-2",
@@ -102,6 +108,7 @@ MODELS: tuple[AnthropicModel, ...] = (
         released="2026-11-01",
         thinking_types=("adaptive",),
         forced_tool_choice=False,
+        binds_thinking=True,
     ),
     AnthropicModel(
         id="claude-fable-5-1",
@@ -110,6 +117,7 @@ MODELS: tuple[AnthropicModel, ...] = (
         released="2026-09-22",
         thinking_types=("adaptive",),
         forced_tool_choice=False,
+        binds_thinking=True,
     ),
     AnthropicModel(
         id="claude-sonnet-5",

@@ -21,6 +21,7 @@ from tokenopt_pipeline.sandbox.faults import FaultPlan
 from tokenopt_pipeline.sandbox.google_door import GoogleDoor
 from tokenopt_pipeline.sandbox.json_value import Json
 from tokenopt_pipeline.sandbox.openai_door import OpenAIDoor
+from tokenopt_pipeline.sandbox.tool_plan import ToolPlan
 
 SIMULATED_HEADER = (b"x-tokenopt-sandbox", b"simulated")
 
@@ -44,6 +45,7 @@ def build_app(
             Route("/control/stats", control.stats, methods=["GET"]),
             Route("/control/reset", control.reset, methods=["POST"]),
             Route("/control/faults", control.set_faults, methods=["PUT"]),
+            Route("/control/tools", control.set_tools, methods=["PUT"]),
         ],
     )
     # Outermost, not a Starlette middleware: those stand inside the framework's own error page.
@@ -77,14 +79,27 @@ class _Control:
         return JSONResponse({"reset": True})
 
     async def set_faults(self, request: Request) -> Response:
-        try:
-            value: Json = json.loads(await request.body())
+        def begin(value: Json) -> None:
             self._engine.set_faults(FaultPlan.from_json(value))
-        except ConfigRefused as refusal:
-            return JSONResponse({"error": str(refusal)}, 400)
-        except ValueError as error:
-            return JSONResponse({"error": f"the fault plan is not JSON: {error}"}, 400)
-        return JSONResponse({"faults": "set"})
+
+        return await _set(request, "faults", begin)
+
+    async def set_tools(self, request: Request) -> Response:
+        def begin(value: Json) -> None:
+            self._engine.tools = ToolPlan.from_json(value)
+
+        return await _set(request, "tools", begin)
+
+
+async def _set(request: Request, what: str, begin: Callable[[Json], None]) -> Response:
+    """Begins a plan, which refuses what it does not understand."""
+    try:
+        begin(json.loads(await request.body()))
+    except ConfigRefused as refusal:
+        return JSONResponse({"error": str(refusal)}, 400)
+    except ValueError as error:
+        return JSONResponse({"error": f"the plan of {what} is not JSON: {error}"}, 400)
+    return JSONResponse({what: "set"})
 
 
 async def _health(request: Request) -> Response:

@@ -12,6 +12,7 @@ from tokenopt_pipeline.sandbox.faults import FaultPlan
 from tokenopt_pipeline.sandbox.google_config import GoogleSettings
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
 from tokenopt_pipeline.sandbox.tokens import HiddenPrompt
+from tokenopt_pipeline.sandbox.tool_plan import ToolPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class SandboxConfig:
     google: GoogleSettings = field(default_factory=GoogleSettings)
     custom: CustomServer = field(default_factory=CustomServer)
     faults: FaultPlan = field(default_factory=FaultPlan)
+    tools: ToolPlan = field(default_factory=ToolPlan)
     # 32 MB is the real limit: https://platform.claude.com/docs/en/api/errors, read 2026-11-22.
     max_body_bytes: int = 32 * 1024 * 1024
     max_cache_entries: int = 10_000
@@ -63,6 +65,7 @@ class SandboxConfig:
             google=GoogleSettings.from_json(config.get("google", {})),
             custom=CustomServer.from_json(config.get("custom", {})),
             faults=FaultPlan.from_json(config.get("faults", {})),
+            tools=ToolPlan.from_json(config.get("tools", {})),
             max_body_bytes=_whole(config, "max_body_bytes", default.max_body_bytes),
             max_cache_entries=_whole(config, "max_cache_entries", default.max_cache_entries),
             max_remembered_bodies=_whole(config, "max_remembered_bodies", default.max_remembered_bodies),

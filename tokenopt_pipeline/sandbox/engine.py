@@ -27,11 +27,12 @@ class Engine:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything seen, and go back to the configured fault plan."""
+        """Forget everything seen, and go back to the configured plans."""
         self.counters = Counters()
         self.cache = PrefixCache(max_entries=self.config.max_cache_entries)
         self.cached_contents = CachedContents(max_entries=self.config.max_cache_entries)
         self.limit = RequestLimit(self.config.requests_per_minute)
+        self.tools = self.config.tools
         self.set_faults(self.config.faults)
 
     def set_faults(self, plan: FaultPlan) -> None:

@@ -19,10 +19,13 @@ from tokenopt_pipeline.sandbox.google_errors import GoogleRefused
 from tokenopt_pipeline.sandbox.google_models import MODELS, GeminiModel, model_named
 from tokenopt_pipeline.sandbox.google_request import GenerateRequest, parts_tokens, read_count, read_generate
 from tokenopt_pipeline.sandbox.google_response import Answered, response_body, text_details
+from tokenopt_pipeline.sandbox.google_turns import check_turns
 from tokenopt_pipeline.sandbox.json_value import JsonObject
 from tokenopt_pipeline.sandbox.pack import promised_schema
 from tokenopt_pipeline.sandbox.prefix_cache import CacheUse
-from tokenopt_pipeline.sandbox.reply import Question, Reply, compose_reply
+from tokenopt_pipeline.sandbox.reply import Question, Reply
+from tokenopt_pipeline.sandbox.tool_calls import answer_or_call
+from tokenopt_pipeline.sandbox.tool_plan import ToolPlan
 
 _VERSIONS = ("v1", "v1beta")
 _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
@@ -72,6 +75,7 @@ class GoogleDoor(Door):
         self._admit()
         body = await self._body(http)
         request = read_generate(body, _model(http, "generateContent"))
+        check_turns(request.fields, request.model, key)
         cached = self._cached_content(request, key, str(http.path_params["version"]))
         fault = self._draw_fault(body, lambda: (part.text for part in request.parts))
         total_tokens = parts_tokens(request.parts if cached is None else (*cached.parts, *request.parts))
@@ -90,7 +94,9 @@ class GoogleDoor(Door):
         answered = Answered(
             response_id=self._engine.identifier(""),
             model=request.model,
-            reply=_reply(request, cached, request.max_output_tokens - thoughts_tokens, fault),
+            key=key,
+            thinks=request.thinks,
+            reply=_reply(request, cached, self._engine.tools, request.max_output_tokens - thoughts_tokens, fault),
             prompt_blocked=fault is Fault.BLOCK_PROMPT,
             thoughts_tokens=thoughts_tokens,
             use=use,
@@ -101,14 +107,17 @@ class GoogleDoor(Door):
             use=use,
             output_tokens=answered.output_tokens,
             blocks=answered.reply.blocks,
+            tool_calls=len(answered.reply.calls),
         )
         await self._write_out(answered.output_tokens)
         return json_response(response_body(answered), 200)
 
     async def _count_tokens(self, http: Request, request_id: str) -> Response:
-        key_of(http)
+        key = key_of(http)
         self._engine.counters.counting_requests += 1
-        tokens = parts_tokens(read_count(await self._body(http), _model(http, "countTokens")).parts)
+        request = read_count(await self._body(http), _model(http, "countTokens"))
+        check_turns(request.fields, request.model, key)
+        tokens = parts_tokens(request.parts)
         return json_response({"totalTokens": tokens, "promptTokensDetails": text_details(tokens)}, 200)
 
     async def _list_models(self, http: Request, request_id: str) -> Response:
@@ -193,12 +202,17 @@ def _model(http: Request, method: str) -> GeminiModel:
     return model
 
 
-def _reply(request: GenerateRequest, cached: CachedContent | None, max_tokens: int, fault: Fault | None) -> Reply:
+def _reply(
+    request: GenerateRequest, cached: CachedContent | None, plan: ToolPlan, max_tokens: int, fault: Fault | None
+) -> Reply:
     parts = request.parts if cached is None else (*cached.parts, *request.parts)
     system = "\n".join(part.text for part in parts if part.role == "system")
     schema = request.schema
     if schema is None and request.json_mode:
         schema = promised_schema(system, request.prompt)
-    return compose_reply(
-        Question(system=system, prompt=request.prompt, schema=schema, as_tool=False, max_tokens=max_tokens), fault
+    return answer_or_call(
+        Question(system=system, prompt=request.prompt, schema=schema, as_tool=False, max_tokens=max_tokens),
+        request.offer,
+        plan,
+        fault,
     )

@@ -27,6 +27,10 @@ class GeminiModel:
     explicit_minimum_tokens: int = 4096
     thinks_by_level: bool = True
     """Whether thinking is set by level; earlier models take a budget in tokens."""
+    joins_tools_and_schema: bool = True
+    """Whether a request may have functions and a response schema."""
+    needs_signatures: bool = True
+    """Whether a call of the current turn is refused without its signature."""
 
     def as_json(self) -> JsonObject:
         """The model as `GET models` shows it."""
@@ -59,6 +63,8 @@ MODELS: tuple[GeminiModel, ...] = (
         implicit_minimum_tokens=2048,
         explicit_minimum_tokens=1024,
         thinks_by_level=False,
+        joins_tools_and_schema=False,
+        needs_signatures=False,
     ),
     GeminiModel(
         id="gemini-2.5-pro",
@@ -66,6 +72,8 @@ MODELS: tuple[GeminiModel, ...] = (
         implicit_minimum_tokens=2048,
         explicit_minimum_tokens=1024,
         thinks_by_level=False,
+        joins_tools_and_schema=False,
+        needs_signatures=False,
     ),
 )
 

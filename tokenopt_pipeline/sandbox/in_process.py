@@ -29,12 +29,16 @@ class Control:
         return as_object(self._call("GET", "stats"))
 
     def reset(self) -> None:
-        """Forget everything seen, and go back to the configured fault plan."""
+        """Forget everything seen, and go back to the configured plans."""
         self._call("POST", "reset")
 
     def set_faults(self, plan: Json) -> None:
         """Start a fault plan, given in its JSON form. Raises urllib.error.HTTPError when it is refused."""
         self._call("PUT", "faults", json.dumps(plan).encode())
+
+    def set_tools(self, plan: Json) -> None:
+        """What the model does with tools from now on, in its JSON form. Raises urllib.error.HTTPError when it is refused."""
+        self._call("PUT", "tools", json.dumps(plan).encode())
 
     def _call(self, method: str, name: str, body: bytes | None = None) -> Json:
         request = urllib.request.Request(f"{self.base_url}/control/{name}", data=body, method=method)

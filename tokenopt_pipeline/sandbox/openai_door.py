@@ -20,8 +20,11 @@ from tokenopt_pipeline.sandbox.openai_prompt import cache_use, prompt_tokens
 from tokenopt_pipeline.sandbox.openai_request import ResponsesRequest, question_text, read_request
 from tokenopt_pipeline.sandbox.openai_response import Answered, events, response_body
 from tokenopt_pipeline.sandbox.openai_rules import check_request
+from tokenopt_pipeline.sandbox.openai_turns import check_turns, offer_of
 from tokenopt_pipeline.sandbox.pack import promised_schema
-from tokenopt_pipeline.sandbox.reply import Question, Reply, compose_reply
+from tokenopt_pipeline.sandbox.reply import Question, Reply
+from tokenopt_pipeline.sandbox.tool_calls import answer_or_call
+from tokenopt_pipeline.sandbox.tool_plan import ToolPlan
 
 # Shown but never enforced; the figures of recorded exchanges.
 _SHOWN_TOKEN_LIMIT = 30_000_000
@@ -75,6 +78,7 @@ class OpenAIDoor(Door):
         body = await self._body(http)
         request = read_request(body, counting=False)
         check_request(request)
+        check_turns(request, key)
         fault = self._draw_fault(body, lambda: (request.instructions, *(part.text for part in request.input)))
         if prompt_tokens(request) > request.model.input_tokens:
             raise errors.prompt_too_long()
@@ -92,7 +96,8 @@ class OpenAIDoor(Door):
             response_id=self._engine.identifier("resp_"),
             created_s=started_s,
             request=request,
-            reply=_reply(request, limit - (reasoning_tokens or 0), fault),
+            key=key,
+            reply=_reply(request, self._engine.tools, limit - (reasoning_tokens or 0), fault),
             filtered=fault is Fault.BLOCK_PROMPT,
             reasoning_tokens=reasoning_tokens,
             use=use,
@@ -103,6 +108,7 @@ class OpenAIDoor(Door):
             use=use,
             output_tokens=answered.output_tokens,
             blocks=answered.reply.blocks,
+            tool_calls=len(answered.reply.calls),
         )
         if request.stream:
             per_token_s = self._engine.config.latency_per_output_token_s
@@ -111,10 +117,11 @@ class OpenAIDoor(Door):
         return json_response(response_body(answered), 200)
 
     async def _count_tokens(self, http: Request, request_id: str) -> Response:
-        _key(http)
+        key = _key(http)
         self._engine.counters.counting_requests += 1
         request = read_request(await self._body(http), counting=True)
         check_request(request)
+        check_turns(request, key)
         return json_response({"input_tokens": prompt_tokens(request), "object": "response.input_tokens"}, 200)
 
     async def _list_models(self, http: Request, request_id: str) -> Response:
@@ -133,12 +140,12 @@ class OpenAIDoor(Door):
         raise errors.path_unknown(http.method, f"/{http.path_params['path']}")
 
 
-def _reply(request: ResponsesRequest, max_tokens: int, fault: Fault | None) -> Reply:
+def _reply(request: ResponsesRequest, plan: ToolPlan, max_tokens: int, fault: Fault | None) -> Reply:
     if request.prewarm:
         return Reply(text="", as_tool=False, output_tokens=0)
     system, prompt = question_text(request)
     json_mode = request.format_kind == "json_object"
-    return compose_reply(
+    return answer_or_call(
         Question(
             system=system,
             prompt=prompt,
@@ -146,6 +153,8 @@ def _reply(request: ResponsesRequest, max_tokens: int, fault: Fault | None) -> R
             as_tool=False,
             max_tokens=max_tokens,
         ),
+        offer_of(request),
+        plan,
         fault,
     )
 

@@ -74,6 +74,16 @@ def too_small(param: str, least: int, found: int) -> OpenAIRefused:
     )
 
 
+def not_stored(item_id: str) -> OpenAIRefused:
+    """404: an item known by its name alone, where nothing was stored."""
+    return OpenAIRefused(
+        404,
+        f"Item with id '{item_id}' not found. Items are not persisted when `store` is set to false. Try again with `store` set to"
+        " true, or remove this item from your input.",
+        param="input",
+    )
+
+
 def key_missing() -> OpenAIRefused:
     """401: no credential."""
     return OpenAIRefused(401, "You didn't provide an API key. Provide it in an Authorization header using Bearer auth.")

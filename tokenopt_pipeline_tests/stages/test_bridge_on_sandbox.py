@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -24,14 +23,11 @@ from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.tool_servers import ToolServer
 from tokenopt_pipeline.mcp_server import run_server
 from tokenopt_pipeline.ports import Provider
-from tokenopt_pipeline.sandbox.in_process import Control, Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
 from tokenopt_pipeline.stages.bridge import Bridge
 from tokenopt_pipeline_tests.factories import a_model, a_prompt_block, a_request, a_schema
 from tokenopt_pipeline_tests.mcp_server.conftest import Reading
 from tokenopt_pipeline_tests.stages.scripted_provider import WordTokenizer
-
-_SET_TOOLS = "set_tools"
-pytestmark = pytest.mark.skipif(not hasattr(Control, _SET_TOOLS), reason="the sandbox calls no tools in this version")
 
 #: Name -> (provider, its URL's attribute, model, whether later turns read what earlier ones wrote).
 _MODELS: dict[str, tuple[Callable[..., Provider], str, str, bool]] = {
@@ -89,8 +85,7 @@ def test_every_vendor_calls_tools_side_by_side_over_several_turns_and_gives_the_
         timeout_s=30.0,
     )
     plain = calls.complete(a_pack(vendor), timeout_s=30)
-    plan: dict[str, Any] = {"rounds": 2, "parallel": 3}
-    getattr(sandbox.control, _SET_TOOLS)(plan)
+    sandbox.control.set_tools({"rounds": 2, "parallel": 3})
 
     outcome = bridge.converse(bridge.prepared(a_pack(vendor)))
 
