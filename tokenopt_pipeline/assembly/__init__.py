@@ -24,6 +24,7 @@ from tokenopt_pipeline.adapters.postgres import migrations
 from tokenopt_pipeline.adapters.postgres.calls import PostgresCalls
 from tokenopt_pipeline.adapters.postgres.collections import PostgresCollections
 from tokenopt_pipeline.adapters.postgres.connection import Connection
+from tokenopt_pipeline.adapters.postgres.conversations import PostgresConversations
 from tokenopt_pipeline.adapters.postgres.kept_prefixes import PostgresKeptPrefixes
 from tokenopt_pipeline.adapters.postgres.migrate import migrate
 from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
@@ -38,6 +39,7 @@ from tokenopt_pipeline.assembly.knowledge import (
     indexing_on,
     open_run_server,
     open_tool_host,
+    open_tools,
     references_on,
     retrieval_on,
 )
@@ -49,7 +51,8 @@ from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Run, RunKind
 from tokenopt_pipeline.ports import Models, PrefixKeeper, Prices, Provider, Reachable
-from tokenopt_pipeline.settings import Settings, read_key
+from tokenopt_pipeline.settings import Settings, read_key, read_settings
+from tokenopt_pipeline.stages.conversations import OpenTools
 from tokenopt_pipeline.stages.line import Line
 
 __all__ = [
@@ -65,6 +68,7 @@ __all__ = [
     "open_database",
     "open_run_server",
     "open_tool_host",
+    "open_tools",
     "prices_under",
     "references_on",
     "retrieval_on",
@@ -249,8 +253,19 @@ _VENDORS: Mapping[str, Callable[[str | None, str | None], Provider]] = {
 _SANDBOX_PATHS = {"anthropic": "/anthropic", "openai": "/openai/v1", "google": "/google"}
 
 
-def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool] = lambda: False) -> Line:
-    """The straight line on a connection that the caller owns. `stop` says whether somebody wants it to end."""
+def line_on(
+    connection: Connection, backend: Backend, *, url: str | None = None, stop: Callable[[], bool] = lambda: False
+) -> Line:
+    """The straight line on a connection that the caller owns. `stop` says whether somebody wants it to end.
+
+    `url` is the database's, for runs whose models have tools: their turns and tools have connections of their own.
+    """
+
+    def open_tools_of(run: Run) -> OpenTools:
+        if url is None:
+            raise InvalidInput(f"run {run.run_id} has tools, which need the database's address")
+        return open_tools(url, run, read_settings())
+
     return Line(
         runs=PostgresRuns(connection),
         shards=PostgresShards(connection),
@@ -259,6 +274,8 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
         overlays=PostgresOverlays(connection),
         prefixes=PostgresKeptPrefixes(connection),
         contexts=contexts_on(connection),
+        conversations=PostgresConversations(connection),
+        open_tools=open_tools_of,
         supply=RunSupply(backend),
         validators=JsonSchemaValidators(),
         clock=SystemClock(),

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tokenopt_pipeline.adapters.embedders import open_embedder
+from tokenopt_pipeline.adapters.json_schema import ToolSchemaValidators
 from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.patterns import find
-from tokenopt_pipeline.adapters.postgres.connection import Connection
+from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.contexts import PostgresContexts
+from tokenopt_pipeline.adapters.postgres.conversations import PostgresTurns
 from tokenopt_pipeline.adapters.postgres.passages import PostgresPassages
 from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
 from tokenopt_pipeline.adapters.postgres.run_reading import PostgresRunReading
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.mcp_server import run_server
-from tokenopt_pipeline.ports import Embedder, RuleSearch
+from tokenopt_pipeline.ports import ChunkSearch, Embedder, ReferenceReading
 from tokenopt_pipeline.settings import Settings, read_settings, variables
 from tokenopt_pipeline.stages.contexts import Contexts
+from tokenopt_pipeline.stages.conversations import OpenTools
 from tokenopt_pipeline.stages.index import Indexing
 from tokenopt_pipeline.stages.retrieve import Retrieval
+from tokenopt_pipeline.stages.rules import RunRules
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -85,6 +92,32 @@ def open_tool_host(bridge: BridgePolicy, *, builtin: Server[Any] | None = None) 
     )
 
 
-def open_run_server(url: str, run_id: str, *, rules: RuleSearch | None = None) -> Server[Any]:
+def open_run_server(url: str, run_id: str, *, settings: Settings) -> Server[Any]:
     """The server of a run's own tools, over read-only sessions. Raises NotFound, StoreUnavailable."""
+
+    @contextmanager
+    def session() -> Iterator[tuple[ReferenceReading, ChunkSearch]]:
+        # As every read of a tool: rare, and from several threads.
+        with connect(url, application="tokenopt mcp", read_only=True) as connection:
+            yield PostgresReferences(connection), PostgresPassages(connection)
+
+    with connect(url, application="tokenopt mcp", read_only=True) as connection:
+        rules = RunRules(retrieval=retrieval_on(connection, settings), session=session)
     return run_server(PostgresRunReading(url, run_id), rules)
+
+
+def open_tools(url: str, run: Run, settings: Settings) -> OpenTools:
+    """The tool servers of a run's policy, and where its turns are stored; the caller closes them."""
+    with ExitStack() as stack:
+        builtin = None
+        if any(server.builtin for server in run.policy.bridge.servers):
+            builtin = open_run_server(url, run.run_id, settings=settings)
+        host = stack.enter_context(open_tool_host(run.policy.bridge, builtin=builtin))
+        connection = stack.enter_context(connect(url, application="tokenopt bridge"))
+        return OpenTools(
+            host=host,
+            schemas_of=ToolSchemaValidators,
+            turns=PostgresTurns(connection),
+            tokenizer=O200kTokenizer(),
+            close=stack.pop_all().close,
+        )

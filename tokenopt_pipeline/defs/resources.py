@@ -38,6 +38,7 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
     _connection: Connection | None = PrivateAttr(default=None)
     _backend: Backend | None = PrivateAttr(default=None)
     _line: Line | None = PrivateAttr(default=None)
+    _url: str | None = PrivateAttr(default=None)
     _interrupt: Interrupt = PrivateAttr(default_factory=Interrupt)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -45,11 +46,13 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
         from tokenopt_pipeline.adapters.postgres.connection import connect
         from tokenopt_pipeline.assembly import open_database
 
-        url = open_database(read_settings())
-        self._connection = self._stack.enter_context(connect(url, application="tokenopt dagster"))
+        self._url = open_database(read_settings())
+        self._connection = self._stack.enter_context(connect(self._url, application="tokenopt dagster"))
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Closes the connection."""
+        """Closes the connections and what was started for them."""
+        if self._line is not None:
+            self._line.close()
         self._stack.close()
         self._connection = self._backend = self._line = None
 
@@ -79,7 +82,7 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
         from tokenopt_pipeline.assembly import line_on
 
         if self._line is None:
-            self._line = line_on(self.connection, self.backend, stop=self._interrupt.asked)
+            self._line = line_on(self.connection, self.backend, url=self._url, stop=self._interrupt.asked)
         return self._line
 
     def indexing(self, embedder: str) -> Indexing:

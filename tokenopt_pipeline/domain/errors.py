@@ -84,6 +84,10 @@ class ToolServerUnavailable(TransientError):
     """A declared tool server does not start, cannot be reached or does not list its tools."""
 
 
+class ConversationPaused(TransientError):
+    """A conversation with tools was left between two turns, because its run ends; it goes on from there."""
+
+
 class TerminalError(TokenOptError):
     """The same request will never succeed."""
 

@@ -54,6 +54,8 @@ class NewPack:
     #: How many splits stand between this pack and its first ancestor.
     generation: int = 0
     context: CarriedContext = NO_CONTEXT
+    #: Whether the model has tools while it answers.
+    tools: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class OpenPack:
     #: Tries of its request so far, answered or not.
     tries: int
     context: CarriedContext = NO_CONTEXT
+    #: Whether the model has tools while it answers.
+    tools: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,6 +160,8 @@ def answer_recipe(
     if knowledge.references and schema.retrieval == "eligible":
         # What decides which of their chunks are found, and when they are sent whole.
         parts.append({"retrieval": settings["retrieval"]})
+    if policy.bridge.enabled:
+        parts.append({"bridge": settings["bridge"]})
     return digest(parts)
 
 

@@ -11,6 +11,7 @@ from tokenopt_pipeline.ports.answering import (
     Tables,
     Tokenizer,
 )
+from tokenopt_pipeline.ports.conversing import ConversationStore, TurnStore
 from tokenopt_pipeline.ports.looking_up import (
     ChunkSearch,
     Embedder,
@@ -44,6 +45,7 @@ __all__ = [
     "Clock",
     "CollectionStore",
     "ContextStore",
+    "ConversationStore",
     "Embedder",
     "EmbeddingStore",
     "IndexStore",
@@ -69,4 +71,5 @@ __all__ = [
     "Tokenizer",
     "ToolHost",
     "ToolSchemas",
+    "TurnStore",
 ]

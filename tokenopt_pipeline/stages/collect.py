@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from tokenopt_pipeline.domain.caching import AUTOMATIC, PrefixWarmth
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import (
     BudgetExceeded,
     ContextWindowExceeded,
+    ConversationPaused,
     FatalForRun,
     PrefixGone,
     RateLimited,
     RequestRejected,
+    StoreUnavailable,
     TokenOptError,
     TransientError,
 )
 from tokenopt_pipeline.domain.flow import FlowWindow, open_window
 from tokenopt_pipeline.domain.outputs import Finding
-from tokenopt_pipeline.domain.packs import OpenPack
+from tokenopt_pipeline.domain.packs import OpenPack, PackMember
 from tokenopt_pipeline.domain.prompts import system_prompt
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.retries import backoff_s
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices, Provider
 from tokenopt_pipeline.stages.contexts import ContextTexts
+from tokenopt_pipeline.stages.conversations import Conversations
 from tokenopt_pipeline.stages.keep import KeptPrefixes
 from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request, run_prefix
+from tokenopt_pipeline.stages.shard_work import InFlight, ShardWork
 
 # How often a wait is broken off to see whether somebody wants it to end.
 _LOOK_S = 0.2
@@ -63,6 +67,8 @@ class Collector:
     warmth: dict[str, PrefixWarmth] = field(default_factory=dict)
     #: Prefixes that providers keep for the run; None: none is kept.
     kept: KeptPrefixes | None = None
+    #: Conversations with tools; None: no pack of the run has tools.
+    conversations: Conversations | None = None
     #: Model, and whether whole references belong to it -> fingerprint of the run's prefix on it.
     _prefixes: dict[str, str] = field(default_factory=dict)
     _answers: int = 0
@@ -75,7 +81,9 @@ class Collector:
         so. What was in flight is stored first; everything else stays open for the next time.
         """
         before = self._answers
-        work = _ShardWork(
+        if self.conversations is not None:
+            self.conversations.pausing.clear()
+        work = ShardWork(
             shard=shard,
             queue=self.packs.open_packs(shard),
             violation=self.validators.violation_of(self.run.schema),
@@ -96,7 +104,7 @@ class Collector:
             pool.shutdown(wait=False, cancel_futures=True)
         return self._answers - before
 
-    def _start_ready(self, work: _ShardWork, pool: ThreadPoolExecutor) -> None:
+    def _start_ready(self, work: ShardWork, pool: ThreadPoolExecutor) -> None:
         room = self.run.policy.calls.concurrency - len(work.in_flight)
         waiting: list[OpenPack] = []
         for i, pack in enumerate(work.queue):
@@ -106,19 +114,19 @@ class Collector:
             if self._hold_s(work, pack) > 0 or self._is_full(work, pack) or self._awaits_leader(work, pack):
                 waiting.append(pack)
                 continue
-            call = prepare_call(
-                self.run,
-                pack,
-                self.packs.members(pack.pack_no),
-                model=self.models.spec(pack.route.model),
-                prices=self.prices,
-                texts=self.texts,
-            )
-            call = self._with_kept_prefix(work, call)
+            members = self.packs.members(pack.pack_no)
+            call = self._with_kept_prefix(work, self._prepared(pack, members))
+            talk, call_no = None, None
             try:
-                call_no = self.calls.begin(
-                    pack, fingerprint=call.fingerprint, usd_ceiling=call.assumptions.usd_ceiling, now=self.clock.now()
-                )
+                if pack.tools and self.conversations is not None:
+                    talk = self.conversations.talk(call, partial(self._prepared, members=members))
+                else:
+                    call_no = self.calls.begin(
+                        pack,
+                        fingerprint=call.fingerprint,
+                        usd_ceiling=call.assumptions.usd_ceiling,
+                        now=self.clock.now(),
+                    )
             except BudgetExceeded:
                 if not work.in_flight:
                     raise
@@ -126,17 +134,22 @@ class Collector:
                 waiting += work.queue[i:]
                 break
             followed = self._is_warm(pack)
-            future = pool.submit(self.provider.complete, call.request, timeout_s=self.run.policy.calls.timeout_s)
-            work.in_flight[future] = _InFlight(
-                call=call, call_no=call_no, started_s=self.clock.monotonic_s(), followed=followed
+            timeout_s = self.run.policy.calls.timeout_s
+            ask = partial(self.provider.complete, call.request, timeout_s=timeout_s) if talk is None else talk.complete
+            work.in_flight[pool.submit(ask)] = InFlight(
+                call=call, call_no=call_no, started_s=self.clock.monotonic_s(), followed=followed, talk=talk
             )
             room -= 1
         work.queue = waiting
 
-    def _with_kept_prefix(self, work: _ShardWork, call: PreparedCall) -> PreparedCall:
+    def _prepared(self, pack: OpenPack, members: Sequence[PackMember]) -> PreparedCall:
+        model = self.models.spec(pack.route.model)
+        return prepare_call(self.run, pack, members, model=model, prices=self.prices, texts=self.texts)
+
+    def _with_kept_prefix(self, work: ShardWork, call: PreparedCall) -> PreparedCall:
         """The call, naming its prefix where the provider keeps it and only cares for it by itself otherwise."""
-        # What is kept stands for the whole system part, to which found passages belong.
-        if self.kept is None or call.pack.cache_ttl != AUTOMATIC or call.request.found:
+        # What is kept stands for the whole system part, to which found passages and tools belong.
+        if self.kept is None or call.pack.cache_ttl != AUTOMATIC or call.request.found or call.pack.tools:
             return call
         prefix = self._prefix(call.pack)
         # The run's other shards will ask about as often as this one.
@@ -144,7 +157,7 @@ class Collector:
         name = self.kept.name_for(call.request, requests=waiting, prefix_tokens=call.assumptions.prefix_tokens)
         return call if name is None else replace(call, request=replace(call.request, kept_prefix=name))
 
-    def _awaits_leader(self, work: _ShardWork, pack: OpenPack) -> bool:
+    def _awaits_leader(self, work: ShardWork, pack: OpenPack) -> bool:
         """Whether the pack's prefix is cold, and another request is on its way to warm it.
 
         Requests that start together before the cache is written would each pay for writing it.
@@ -169,9 +182,13 @@ class Collector:
 
     def _prefix(self, pack: OpenPack) -> str:
         name = str(pack.route.model) + (" with whole references" if pack.context.prefix_tokens else "")
+        name += " with tools" if pack.tools else ""
         if name not in self._prefixes:
             system = self.texts.system(system_prompt(self.run.schema), pack.context)
-            self._prefixes[name] = run_prefix(self.run, self.models.spec(pack.route.model), system).fingerprint
+            prefix = run_prefix(self.run, self.models.spec(pack.route.model), system)
+            if pack.tools and self.conversations is not None:
+                prefix = self.conversations.prefix(self.models.spec(pack.route.model), system)
+            self._prefixes[name] = prefix.fingerprint
         return self._prefixes[name]
 
     def _window(self, model: str) -> FlowWindow:
@@ -181,30 +198,34 @@ class Collector:
             window = self.windows[model] = open_window(share)
         return window.under(share)
 
-    def _is_full(self, work: _ShardWork, pack: OpenPack) -> bool:
+    def _is_full(self, work: ShardWork, pack: OpenPack) -> bool:
         """Whether as many requests to the pack's model are in flight as may be."""
         model = str(pack.route.model)
         return self._window(model).room(work.flying(model), self.clock.monotonic_s()) == 0
 
-    def _hold_s(self, work: _ShardWork, pack: OpenPack) -> float:
+    def _hold_s(self, work: ShardWork, pack: OpenPack) -> float:
         until = max(self._window(str(pack.route.model)).paused_until_s, work.not_before.get(pack.pack_no, 0.0))
         return until - self.clock.monotonic_s()
 
-    def _settle_finished(self, work: _ShardWork) -> None:
+    def _settle_finished(self, work: ShardWork) -> None:
         holds = [hold for pack in work.queue if (hold := self._hold_s(work, pack)) > 0]
         if work.in_flight:
             finished, _ = wait(work.in_flight, timeout=min([*holds, _LOOK_S]), return_when=FIRST_COMPLETED)
             # The order in which answers are stored is the order in which they were asked.
-            for future in sorted(finished, key=lambda f: work.in_flight[f].call_no):
+            for future in [each for each in work.in_flight if each in finished]:
                 self._settle(work, future, work.in_flight.pop(future))
         elif holds:
             self.clock.sleep(min(holds), unless=self.stop)
 
-    def _settle(self, work: _ShardWork, future: Future[ModelResponse], flight: _InFlight) -> None:
+    def _settle(self, work: ShardWork, future: Future[ModelResponse], flight: InFlight) -> None:
+        # A conversation has come further since it began.
+        flight = flight.now()
         latency_ms = round((self.clock.monotonic_s() - flight.started_s) * 1000)
         call = flight.call
         try:
             response = future.result()
+        except (StoreUnavailable, ConversationPaused):
+            raise
         except TransientError as problem:
             self._postpone(work, flight, problem)
             return
@@ -216,7 +237,7 @@ class Collector:
                 refused_request(
                     self.run,
                     call,
-                    call_no=flight.call_no,
+                    call_no=flight.known_call_no,
                     finding=Finding.TOO_LARGE if too_large else Finding.REJECTED,
                     problem=problem,
                     latency_ms=latency_ms,
@@ -227,13 +248,7 @@ class Collector:
                 raise FatalForRun(f"the first {self._rejections} requests were all refused: {problem}") from problem
             return
         except TokenOptError as problem:
-            self.calls.fail(
-                flight.call_no,
-                error_class=type(problem).__name__,
-                message=str(problem),
-                may_be_billed=False,
-                now=self.clock.now(),
-            )
+            self._fail(flight, problem)
             raise
         self._answers += 1
         model = str(call.request.model.ref)
@@ -249,7 +264,7 @@ class Collector:
             answered(
                 self.run,
                 call,
-                call_no=flight.call_no,
+                call_no=flight.known_call_no,
                 response=response,
                 latency_ms=latency_ms,
                 violation=work.violation,
@@ -257,21 +272,25 @@ class Collector:
             ),
         )
 
-    def _store(self, work: _ShardWork, call: AnsweredCall) -> None:
+    def _store(self, work: ShardWork, call: AnsweredCall) -> None:
         self.calls.settle(call, now=self.clock.now())
         if call.again:
             known = {p.pack_no for p in work.queue} | {f.call.pack.pack_no for f in work.in_flight.values()}
             work.queue += [p for p in self.packs.open_packs(work.shard) if p.pack_no not in known]
 
-    def _postpone(self, work: _ShardWork, flight: _InFlight, problem: TransientError) -> None:
+    def _fail(self, flight: InFlight, problem: TokenOptError) -> None:
+        if flight.call_no is not None:
+            self.calls.fail(
+                flight.call_no,
+                error_class=type(problem).__name__,
+                message=str(problem),
+                may_be_billed=getattr(problem, "may_be_billed", False),
+                now=self.clock.now(),
+            )
+
+    def _postpone(self, work: ShardWork, flight: InFlight, problem: TransientError) -> None:
         pack = flight.call.pack
-        self.calls.fail(
-            flight.call_no,
-            error_class=type(problem).__name__,
-            message=str(problem),
-            may_be_billed=getattr(problem, "may_be_billed", False),
-            now=self.clock.now(),
-        )
+        self._fail(flight, problem)
         if isinstance(problem, PrefixGone) and self.kept is not None:
             self.kept.gone(flight.call.request)
         model = str(pack.route.model)
@@ -295,37 +314,13 @@ class Collector:
             self.windows[model] = window.paused(wait_s, now_s=now_s)
         work.queue.append(pack)
 
-    def _drain(self, work: _ShardWork) -> None:
+    def _drain(self, work: ShardWork) -> None:
+        if self.conversations is not None:
+            # What is in flight of them is an answer on its way too; the next turn is for another time.
+            self.conversations.pausing.set()
         wait(work.in_flight)
-        for future, flight in sorted(work.in_flight.items(), key=lambda entry: entry[1].call_no):
+        for future, flight in work.in_flight.items():
             # The first error is the one that is told, and no other may keep the next answer from being stored.
             with suppress(Exception):
                 self._settle(work, future, flight)
         work.in_flight.clear()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _InFlight:
-    call: PreparedCall
-    call_no: int
-    started_s: float
-    #: Its prefix was taken for warm when it began.
-    followed: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class _ShardWork:
-    shard: Shard
-    queue: list[OpenPack]
-    violation: Callable[[Mapping[str, object]], str | None]
-    in_flight: dict[Future[ModelResponse], _InFlight] = field(default_factory=dict)
-    #: Pack -> tries without an answer, in this process.
-    tries: Counter[int] = field(default_factory=Counter)
-    #: Model -> tries since its last answer, all in vain.
-    silence: Counter[str] = field(default_factory=Counter)
-    #: Pack -> not to be asked again before (monotonic seconds).
-    not_before: dict[int, float] = field(default_factory=dict)
-
-    def flying(self, model: str) -> int:
-        """Requests to the model that are in flight."""
-        return sum(str(flight.call.pack.route.model) == model for flight in self.in_flight.values())

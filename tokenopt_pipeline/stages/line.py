@@ -13,6 +13,7 @@ from tokenopt_pipeline.ports import (
     AnswerValidators,
     CallStore,
     Clock,
+    ConversationStore,
     OverlayStore,
     PackStore,
     PrefixLedger,
@@ -22,6 +23,7 @@ from tokenopt_pipeline.ports import (
 )
 from tokenopt_pipeline.stages.collect import Collector
 from tokenopt_pipeline.stages.contexts import Contexts, ContextTexts
+from tokenopt_pipeline.stages.conversations import Conversations, OpenTools
 from tokenopt_pipeline.stages.keep import KeptPrefixes, give_back
 from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
 
@@ -37,6 +39,9 @@ class Line:
     overlays: OverlayStore
     prefixes: PrefixLedger
     contexts: Contexts
+    conversations: ConversationStore
+    #: Opens the tool servers of a run whose policy has some.
+    open_tools: Callable[[Run], OpenTools]
     supply: Supply
     validators: AnswerValidators
     clock: Clock
@@ -46,6 +51,8 @@ class Line:
     windows: dict[str, FlowWindow] = field(default_factory=dict)
     #: Fingerprint of a prefix -> what is known of its cache entry, for all runs of the process.
     warmth: dict[str, PrefixWarmth] = field(default_factory=dict)
+    #: Run number -> its open tool servers.
+    _tools: dict[int, OpenTools] = field(default_factory=dict)
     #: Run number -> its collector, which keeps what it learns over the shards of a process.
     _collectors: dict[int, Collector] = field(default_factory=dict)
 
@@ -87,6 +94,7 @@ class Line:
                 validators=self.validators,
                 clock=self.clock,
                 texts=ContextTexts(run=run, store=self.contexts.store),
+                conversations=self._conversations(run),
                 stop=self.stop,
                 windows=self.windows,
                 warmth=self.warmth,
@@ -100,6 +108,26 @@ class Line:
             )
         with self.shards.exclusive(shard):
             return collector.collect(shard)
+
+    def close(self) -> None:
+        """Ends the tool servers of all runs."""
+        while self._tools:
+            _, tools = self._tools.popitem()
+            tools.close()
+
+    def _conversations(self, run: Run) -> Conversations | None:
+        if not run.policy.bridge.enabled:
+            return None
+        if run.run_no not in self._tools:
+            self._tools[run.run_no] = self.open_tools(run)
+        return Conversations(
+            run=run,
+            tools=self._tools[run.run_no],
+            store=self.conversations,
+            provider=self.supply.provider(run),
+            prices=self.supply.prices(run),
+            clock=self.clock,
+        )
 
     def flow(self) -> Mapping[str, Mapping[str, int]]:
         """Model -> its window now, its ceiling, and how often refusals and scarcity made it smaller."""

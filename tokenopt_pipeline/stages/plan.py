@@ -105,8 +105,6 @@ def check_askable(request: RunRequest, *, models: Models, prices: Prices, valida
     """Raises InvalidInput when the mode is not offered, the schema is no JSON Schema, or a model is unknown or has no price."""
     if request.mode == "async":
         raise InvalidInput("mode async: no provider offers batches in this version; use --mode sync or auto")
-    if request.resolved.policy.bridge.enabled:
-        raise InvalidInput("bridge.enabled = True: no run calls tools in this version; leave it false")
     validators.check_schema(request.schema)
     _refuse_what_no_run_does(request.resolved.policy.routing)
     run = request.resolved.policy.run

@@ -117,6 +117,7 @@ def pack_blocks(
                 limits=limits,
                 attempts=(0,) * len(pack.blocks),
                 context=context,
+                tools=run.policy.bridge.enabled,
             )
 
     return packs.add(shard, new_packs(), now=now)

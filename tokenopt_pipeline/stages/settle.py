@@ -194,6 +194,7 @@ def _again(run: Run, call: PreparedCall, step: NextStep) -> list[NewPack]:
                     generation=call.pack.generation + 1,
                     # A part of the blocks needs no more than all of them.
                     context=call.pack.context,
+                    tools=call.pack.tools,
                 )
             )
     return new

@@ -109,6 +109,7 @@ def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple
         pack.planned.max_tokens,
         pack.output_scale,
         json.dumps(asdict(pack.limits)),
+        pack.tools,
         now,
     )
 
@@ -150,4 +151,5 @@ def _open_pack(r: DictRow) -> OpenPack:
         generation=r["generation"],
         tries=r["tries"],
         context=_context(r),
+        tools=r["tools"],
     )

@@ -1,6 +1,6 @@
 -- Answered calls of the shard against their ledger rows, one to one.
-select count(*) filter (where c.state = 'answered') as answered, count(l.call_no) as in_ledger,
-  count(*) filter (where (c.state = 'answered') <> (l.call_no is not null) or (l.call_no is not null and r.call_no is null)
+select count(*) filter (where c.state in ('answered', 'continued')) as answered, count(l.call_no) as in_ledger,
+  count(*) filter (where (c.state in ('answered', 'continued')) <> (l.call_no is not null) or (l.call_no is not null and r.call_no is null)
                     or (l.call_no is not null and l.pack_blocks <> (select count(*) from model_output m where m.call_no = c.call_no)))
     as mismatched,
   coalesce(sum(l.usd), 0) as usd,
