@@ -28,6 +28,7 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output {tokens['output']:,}",
         *_cache_lines(s.get("cache", {})),
+        *_bridge_lines(s.get("bridge", {})),
         *context_lines(s.get("contexts", {})),
         f"dollars     {dollars(s['usd'])} {s['kind']}, at list price",
         f"baseline    {dollars(s['usd_baseline'])} computed: the same blocks one per call, nothing skipped, cached or packed",
@@ -55,6 +56,22 @@ def _cache_lines(outcomes: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"            {name.replace('_', ' ')}, call {told['newest']}: {told['why']}"
         for name, told in outcomes.items()
         if name not in ("hit", "first")
+    ]
+
+
+def _bridge_lines(bridge: Mapping[str, Any]) -> list[str]:
+    """How packs' models talked with tools, and why some were asked plainly after all."""
+    if not bridge:
+        return []
+    many = "" if bridge["conversations"] == 1 else "s"
+    gave_up = (
+        f"; asked plainly after all {sum(bridge['gave_up'].values()):,}{_by(bridge['gave_up'])}"
+        if bridge["gave_up"]
+        else ""
+    )
+    return [
+        f"bridge      {bridge['conversations']:,} conversation{many} of {bridge['turns']:,} turns; "
+        f"{bridge['tool_calls']:,} tool calls, {bridge['calls_made']:,} made{gave_up}"
     ]
 
 

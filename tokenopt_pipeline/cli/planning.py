@@ -51,7 +51,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         },
         "skipped_by_rule": predicted.skipped_by_rule,
         "packs": predicted.packs,
-        "calls": predicted.packs,
+        "calls": predicted.calls,
         "batches": 0,
         "tokens": {
             "input": usage.input_total,
@@ -60,6 +60,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
             "output": usage.output,
         },
         "contexts": predicted.contexts,
+        "usd_bound": None if predicted.usd_bound is None else float(predicted.usd_bound),
         "usd": None if predicted.usd is None else float(predicted.usd),
         "usd_baseline": None if predicted.usd_baseline is None else float(predicted.usd_baseline),
         "kind": request.kind.value,
@@ -79,6 +80,16 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output up to {tokens['output']:,}",
         *context_lines(p["contexts"]),
+        *_bound_lines(p["packs"], p["usd_bound"]),
         f"dollars     up to {dollars(p['usd'])} predicted, at list price; answers are estimated from the schema alone",
         f"baseline    up to {dollars(p['usd_baseline'])} predicted: the same blocks one per call, nothing skipped, cached or packed",
+    ]
+
+
+def _bound_lines(packs: int, usd_bound: float | None) -> list[str]:
+    if usd_bound is None:
+        return []
+    return [
+        f"bridge      {packs:,} conversations, each priced at one round of tools; at their bounds, and asked plainly after that, "
+        f"up to {dollars(usd_bound)}"
     ]

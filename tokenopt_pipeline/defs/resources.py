@@ -115,10 +115,17 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
     def calls_story(self, run: Run, shard: Shard) -> Mapping[str, Mapping[str, Any]]:
         """How wide the windows to the models are, and what became of the shard's shared prefixes."""
         from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
+        from tokenopt_pipeline.adapters.postgres.conversations import conversations_of_run
         from tokenopt_pipeline.assembly import RunTables
 
         findings = PostgresCacheStories(self.connection, tables=RunTables()).of(run, shard_no=shard.shard_no)
-        return {"flow": self.line.flow(), "cache": cache_summary(findings), **self.line.cache_story()}
+        conversations = conversations_of_run(self.connection, run.run_no, shard_no=shard.shard_no)
+        return {
+            "flow": self.line.flow(),
+            "cache": cache_summary(findings),
+            **self.line.cache_story(),
+            **({"bridge": conversations} if conversations else {}),
+        }
 
     def contexts_story(self, run: Run, shard: Shard) -> Mapping[str, Mapping[str, Any]]:
         """What the shard's packs carry of the schema's references, and why."""

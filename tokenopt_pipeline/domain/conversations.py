@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from tokenopt_pipeline.domain.bridge import ToldResult
@@ -12,6 +12,9 @@ from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.prefixes import Prefix
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.usage import TokenUsage
+
+#: Output of a turn that calls a tool: its name and a few words of arguments.
+CALL_TOKENS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,20 @@ class SettledTurn:
     input_tokens: int
     max_tokens: int
     prefix_tokens: int
+
+
+def expected_conversation(call: TokenUsage, *, shared_tokens: int, is_cached: bool, results_tokens: int) -> TokenUsage:
+    """What two requests are billed where a plain call is billed `call`: one that calls a tool, and one that answers.
+
+    `shared_tokens` of the input come first in both, and the second reads them from the cache where there is one.
+    """
+    again = call.input_total - shared_tokens + results_tokens + CALL_TOKENS
+    answer = TokenUsage(
+        input_uncached=again + (0 if is_cached else shared_tokens),
+        cache_read=shared_tokens if is_cached else 0,
+        output=call.output,
+    )
+    return replace(call, output=CALL_TOKENS) + answer
 
 
 def conversation_usd(

@@ -8,7 +8,8 @@ TokenOptError
 │  ├─ ShardBusy                another process works on the same shard
 │  ├─ ReferenceBusy            another process indexes the same reference
 │  ├─ StoreUnavailable
-│  └─ ToolServerUnavailable
+│  ├─ ToolServerUnavailable
+│  └─ ConversationPaused       it goes on from where it stands when its run does
 └─ TerminalError               the same request will never succeed
    ├─ InvalidInput             a file, schema, policy or argument is wrong; nothing was spent
    │  ├─ DocumentUnreadable    .name .reason

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
+from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
@@ -34,6 +35,10 @@ class Prediction:
     usd_baseline: Decimal | None
     #: What packs carry of the schema's references -> why -> packs; found chunks at the most they may have.
     contexts: dict[str, dict[str, int]]
+    #: Requests; more than packs where models have tools, each of which is priced at one round of them.
+    calls: int
+    #: What the conversations with tools may cost at most; None without any, or without a price.
+    usd_bound: Decimal | None
 
 
 def predict_run(
@@ -53,7 +58,7 @@ def predict_run(
     check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     sorted_out = _sort_out(request, planning, recipe_of(request, models))
     default = models.spec(default_model(policy.routing))
-    usage, usd = TokenUsage(), Decimal(0)
+    usage, usd, bound = TokenUsage(), Decimal(0), Decimal(0)
     priced = True
     packs = 0
     per_model: dict[str, list[PlannedPack]] = {}
@@ -79,6 +84,14 @@ def predict_run(
         for i, pack in enumerate(planned):
             call = _expected_usage(model, pack, prefix, cache.ttl, is_first=i == 0)
             call += TokenUsage(input_uncached=model.billed_tokens(found))
+            if policy.bridge.enabled:
+                bound += conversation_usd(policy.bridge, costs.usd, costs.usd(call)) or Decimal(0)
+                call = expected_conversation(
+                    call,
+                    shared_tokens=model.billed_tokens(prefix) + model.request_overhead_tokens,
+                    is_cached=cache.ttl is not None,
+                    results_tokens=model.billed_tokens(policy.retrieval.budget_tokens),
+                )
             cost = prices.usd(model.ref, call)
             usage, priced = usage + call, priced and cost is not None
             usd += cost or Decimal(0)
@@ -102,6 +115,8 @@ def predict_run(
         usd=usd if priced else None,
         usd_baseline=None if baseline is None or not kept else baseline * sorted_out.blocks,
         contexts=contexts,
+        calls=2 * packs if policy.bridge.enabled else packs,
+        usd_bound=bound if policy.bridge.enabled and priced else None,
     )
 
 

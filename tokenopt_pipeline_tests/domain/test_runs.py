@@ -148,3 +148,13 @@ def test_how_references_are_searched_changes_no_answer_that_has_them_whole() -> 
         answer_recipe(schema, a_policy(retrieval={"k": k}), RunKind.LIVE, [a_model()], _knowing()) for k in (8, 9)
     ]
     assert recipes[0] == recipes[1] != answer_recipe(schema, a_policy(), RunKind.LIVE, [a_model()])
+
+
+def test_answers_that_tools_may_have_helped_with_are_shared_only_under_the_same_bridge() -> None:
+    def recipe(**bridge: object) -> str:
+        servers = {"own": {"builtin": True, "tools": ["get_block_batch"]}}
+        policy = a_policy(bridge={"servers": servers, **bridge})
+        return answer_recipe(a_schema(), policy, RunKind.LIVE, [a_model()])
+
+    assert recipe() == recipe(max_turns=3) == answer_recipe(a_schema(), a_policy(), RunKind.LIVE, [a_model()])
+    assert len({recipe(), recipe(enabled=True), recipe(enabled=True, max_turns=3)}) == 3

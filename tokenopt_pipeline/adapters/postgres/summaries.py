@@ -9,6 +9,7 @@ from typing import Any
 from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
 from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows
 from tokenopt_pipeline.adapters.postgres.contexts import contexts_of_run
+from tokenopt_pipeline.adapters.postgres.conversations import conversations_of_run
 from tokenopt_pipeline.domain.cache_breaks import cache_summary
 from tokenopt_pipeline.domain.overlays import OverlayStatus
 from tokenopt_pipeline.domain.routing import default_model
@@ -71,6 +72,7 @@ class PostgresSummaries:
             },
             "cache": cache_summary(PostgresCacheStories(self._connection, tables=self._tables).of(run)),
             "kept_prefixes": kept["kept"],
+            "bridge": conversations_of_run(self._connection, run.run_no),
             "contexts": contexts_of_run(self._connection, run.run_no),
             "usd": None if unpriced else float(ledger["usd"] + kept["usd"]),
             "usd_baseline": self._baseline(run),
