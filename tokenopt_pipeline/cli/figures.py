@@ -30,6 +30,7 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
         *_cache_lines(s.get("cache", {})),
         *_bridge_lines(s.get("bridge", {})),
         *context_lines(s.get("contexts", {})),
+        *_routing_lines(s.get("routing") or {}),
         f"dollars     {dollars(s['usd'])} {s['kind']}, at list price",
         f"baseline    {dollars(s['usd_baseline'])} computed: the same blocks one per call, nothing skipped, cached or packed",
         "overlays    "
@@ -79,6 +80,27 @@ def context_lines(contexts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """What packs carry of their references, and what decided that."""
     told = [f"{kind.replace('_', ' ')} {sum(causes.values()):,}{_by(causes)}" for kind, causes in contexts.items()]
     return [f"references  {' · '.join(told)}"] if told else []
+
+
+def _routing_lines(told: Mapping[str, Any]) -> list[str]:
+    """Whom the run asked beside or instead of the first model; one line per kind that happened."""
+    if not told:
+        return []
+    usd = told["usd"]
+    lines = []
+    if told["fallbacks"]:
+        lines.append(f"fallback    {sum(told['fallbacks'].values()):,} blocks{_by(told['fallbacks'])}")
+    if told["first_passes"]:
+        lines.append(
+            f"first pass  {told['first_passes']:,} blocks for {dollars(usd['first_passes'])}{_by(told['classified'])}"
+        )
+    if told["second_opinions"]:
+        lines.append(f"compared    {told['second_opinions']:,} blocks for {dollars(usd['second_opinions'])}")
+    if told["escalated"]:
+        lines.append(f"escalated   {sum(told['escalated'].values()):,} blocks{_by(told['escalated'])}")
+    if told["earlier_answers_stand"]:
+        lines.append(f"            an earlier answer stands for {told['earlier_answers_stand']:,} blocks")
+    return lines
 
 
 def dollars(amount: float | None) -> str:

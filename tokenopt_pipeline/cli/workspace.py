@@ -16,7 +16,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.policies import PostgresPolicies
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
-from tokenopt_pipeline.domain.routing import models_in_use
+from tokenopt_pipeline.domain.routing import models_reachable
 from tokenopt_pipeline.domain.schemas import parse_schema
 from tokenopt_pipeline.settings import Settings, read_settings
 from tokenopt_pipeline.stages.contexts import know
@@ -65,7 +65,7 @@ def build_request(asked: Asked, *, backend: assembly.Backend, connection: Connec
         schema_source=source,
         resolved=resolved,
         mode=asked.mode,
-        kind=backend.under(resolved.policy).kind_of(models_in_use(resolved.policy.routing)),
+        kind=backend.under(resolved.policy).kind_of(models_reachable(resolved.policy.routing)),
         known=know(schema, resolved.policy, references=assembly.references_on(connection), tokenizer=O200kTokenizer()),
     )
 

@@ -49,6 +49,8 @@ class Run:
     n_shards: int
     #: What was known of the models when it was planned.
     learned: Learned = NOTHING_LEARNED
+    #: Our tokenizer's count of the first pass's system prompt and output schema; 0: no rule has two passes.
+    classification_tokens: int = 0
     #: The references of its schema as they were when it was planned.
     knowledge: Knowledge = NO_KNOWLEDGE
 
@@ -79,6 +81,7 @@ class NewRun:
     spans: tuple[ShardSpan, ...]
     #: Frozen with it, and no part of what makes two runs the same.
     learned: Learned = NOTHING_LEARNED
+    classification_tokens: int = 0
     knowledge: Knowledge = NO_KNOWLEDGE
     #: Text id -> text, of all that the knowledge names.
     texts: Mapping[str, str] = field(default_factory=dict)

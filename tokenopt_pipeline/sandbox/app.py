@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenopt_pipeline.sandbox.anthropic import AnthropicDoor
+from tokenopt_pipeline.sandbox.batch_routes import batch_routes
 from tokenopt_pipeline.sandbox.chat_door import ChatDoor
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused
@@ -35,12 +36,14 @@ def build_app(
     """The application. `clock` gives seconds since the epoch."""
     engine = Engine(config, clock)
     control = _Control(engine)
+    batches = batch_routes(engine)
     app = Starlette(
         routes=[
-            Mount("/anthropic", routes=AnthropicDoor(engine).routes()),
-            Mount("/openai", routes=OpenAIDoor(engine).routes()),
-            Mount("/google", routes=GoogleDoor(engine).routes()),
+            Mount("/anthropic", routes=[*batches["anthropic"], *AnthropicDoor(engine).routes()]),
+            Mount("/openai", routes=[*batches["openai"], *OpenAIDoor(engine).routes()]),
+            Mount("/google", routes=[*batches["google"], *GoogleDoor(engine).routes()]),
             Mount("/custom", routes=ChatDoor(engine).routes()),
+            *batches["control"],
             Route("/healthz", _health, methods=["GET"]),
             Route("/control/stats", control.stats, methods=["GET"]),
             Route("/control/reset", control.reset, methods=["POST"]),
@@ -72,7 +75,7 @@ class _Control:
         self._engine = engine
 
     async def stats(self, request: Request) -> Response:
-        return JSONResponse(self._engine.counters.as_json())
+        return JSONResponse({**self._engine.counters.as_json(), "batches": self._engine.batches.as_json()})
 
     async def reset(self, request: Request) -> Response:
         self._engine.reset()

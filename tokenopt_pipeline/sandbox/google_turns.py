@@ -69,7 +69,7 @@ def call_parts(uses: Sequence[ToolUse], *, response_id: str, key: str, model: Ge
             call = {"id": nonce[:8], **call}
         part: JsonObject = {"functionCall": call}
         if index == 0 and (thinks or model.needs_signatures):
-            part["thoughtSignature"] = sealed(_PURPOSE, nonce[:32], key, call)
+            part["thoughtSignature"] = sealed(_PURPOSE, nonce[:32], key, _canonical(call))
         parts.append(part)
     return parts
 
@@ -176,8 +176,13 @@ def _check_signature(part: JsonObject, key: str) -> None:
     signature = part.get("thoughtSignature")
     if signature is None or signature in _UNCHECKED:
         return
-    if not seals(str(signature), _PURPOSE, key, part["functionCall"]):
+    if not seals(str(signature), _PURPOSE, key, _canonical(part["functionCall"])):
         raise errors.invalid("Corrupted thought signature.")
+
+
+def _canonical(call: Json) -> str:
+    """The call, whatever the order of its members: the API reads messages, not bytes."""
+    return json.dumps(call, sort_keys=True)
 
 
 def _check_signed(contents: list[JsonObject]) -> None:

@@ -118,6 +118,16 @@ def model_not_shown(name: str) -> OpenAIRefused:
     return OpenAIRefused(404, f"The model '{name}' does not exist", param="model", code="model_not_found")
 
 
+def file_unknown(identifier: str) -> OpenAIRefused:
+    """404: no such file."""
+    return OpenAIRefused(404, f"No such File object: {identifier}", param="id")
+
+
+def batch_unknown(identifier: str) -> OpenAIRefused:
+    """404: no such batch."""
+    return OpenAIRefused(404, f"No batch found with id '{identifier}'.")
+
+
 def path_unknown(method: str, path: str) -> OpenAIRefused:
     """404: no such endpoint."""
     return OpenAIRefused(404, f"Invalid URL ({method} {path})")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 
+from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.caching import AUTOMATIC, PrefixWarmth
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import (
@@ -23,17 +23,17 @@ from tokenopt_pipeline.domain.errors import (
     TransientError,
 )
 from tokenopt_pipeline.domain.flow import FlowWindow, open_window
+from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.outputs import Finding
-from tokenopt_pipeline.domain.packs import OpenPack, PackMember
-from tokenopt_pipeline.domain.prompts import system_prompt
+from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.retries import backoff_s
 from tokenopt_pipeline.domain.runs import Run, Shard
-from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices, Provider
-from tokenopt_pipeline.stages.contexts import ContextTexts
-from tokenopt_pipeline.stages.conversations import Conversations
+from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
+from tokenopt_pipeline.stages.asker import Asker
+from tokenopt_pipeline.stages.follow import Follower, obstacle_of
 from tokenopt_pipeline.stages.keep import KeptPrefixes
-from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request, run_prefix
+from tokenopt_pipeline.stages.settle import PreparedCall, answered, refused_request
 from tokenopt_pipeline.stages.shard_work import InFlight, ShardWork
 
 # How often a wait is broken off to see whether somebody wants it to end.
@@ -50,14 +50,13 @@ class Collector:
     """
 
     run: Run
-    provider: Provider
     packs: PackStore
     calls: CallStore
     models: Models
     prices: Prices
     validators: AnswerValidators
     clock: Clock
-    texts: ContextTexts
+    asker: Asker
     #: Whether somebody wants the work to end. Looked at between answers: an exception in the middle of a statement would
     #: leave the store's connection unusable.
     stop: Callable[[], bool] = lambda: False
@@ -67,10 +66,6 @@ class Collector:
     warmth: dict[str, PrefixWarmth] = field(default_factory=dict)
     #: Prefixes that providers keep for the run; None: none is kept.
     kept: KeptPrefixes | None = None
-    #: Conversations with tools; None: no pack of the run has tools.
-    conversations: Conversations | None = None
-    #: Model, and whether whole references belong to it -> fingerprint of the run's prefix on it.
-    _prefixes: dict[str, str] = field(default_factory=dict)
     _answers: int = 0
     _rejections: int = 0
 
@@ -81,12 +76,23 @@ class Collector:
         so. What was in flight is stored first; everything else stays open for the next time.
         """
         before = self._answers
-        if self.conversations is not None:
-            self.conversations.pausing.clear()
+        self.asker.go_on()
         work = ShardWork(
             shard=shard,
             queue=self.packs.open_packs(shard),
-            violation=self.validators.violation_of(self.run.schema),
+            follower=Follower(
+                run=self.run,
+                models=self.models,
+                prices=self.prices,
+                packs=self.packs,
+                calls=self.calls,
+                clock=self.clock,
+            ),
+            violations={
+                asks: self.validators.violation_of(asked_of(self.run, asks).schema)
+                for asks in Asks
+                if asks is not Asks.CLASSIFICATION or self.run.classification_tokens
+            },
         )
         pool = ThreadPoolExecutor(max_workers=self.run.policy.calls.concurrency)
         try:
@@ -111,49 +117,41 @@ class Collector:
             if room == 0:
                 waiting += work.queue[i:]
                 break
+            if work.follower.goes_around(pack):
+                self._queue_new(work)
+                continue
             if self._hold_s(work, pack) > 0 or self._is_full(work, pack) or self._awaits_leader(work, pack):
                 waiting.append(pack)
                 continue
-            members = self.packs.members(pack.pack_no)
-            call = self._with_kept_prefix(work, self._prepared(pack, members))
-            talk, call_no = None, None
+            call = self._with_kept_prefix(work, self.asker.prepared(pack))
             try:
-                if pack.tools and self.conversations is not None:
-                    talk = self.conversations.talk(call, partial(self._prepared, members=members))
-                else:
-                    call_no = self.calls.begin(
-                        pack,
-                        fingerprint=call.fingerprint,
-                        usd_ceiling=call.assumptions.usd_ceiling,
-                        now=self.clock.now(),
-                    )
-            except BudgetExceeded:
+                begun = self.asker.begin(call)
+            except BudgetExceeded as problem:
                 if not work.in_flight:
-                    raise
+                    work.follower.without(work.queue[i:], problem)
+                    break
                 # Calls in flight are reserved at their ceilings; what their answers leave over may be enough.
                 waiting += work.queue[i:]
                 break
             followed = self._is_warm(pack)
-            timeout_s = self.run.policy.calls.timeout_s
-            ask = partial(self.provider.complete, call.request, timeout_s=timeout_s) if talk is None else talk.complete
-            work.in_flight[pool.submit(ask)] = InFlight(
-                call=call, call_no=call_no, started_s=self.clock.monotonic_s(), followed=followed, talk=talk
+            work.in_flight[pool.submit(begun.complete)] = InFlight(
+                call=call,
+                call_no=begun.call_no,
+                started_s=self.clock.monotonic_s(),
+                followed=followed,
+                talk=begun.talk,
             )
             room -= 1
         work.queue = waiting
 
-    def _prepared(self, pack: OpenPack, members: Sequence[PackMember]) -> PreparedCall:
-        model = self.models.spec(pack.route.model)
-        return prepare_call(self.run, pack, members, model=model, prices=self.prices, texts=self.texts)
-
     def _with_kept_prefix(self, work: ShardWork, call: PreparedCall) -> PreparedCall:
         """The call, naming its prefix where the provider keeps it and only cares for it by itself otherwise."""
         # What is kept stands for the whole system part, to which found passages and tools belong.
-        if self.kept is None or call.pack.cache_ttl != AUTOMATIC or call.request.found or call.pack.tools:
+        if self.kept is None or call.pack.cache_ttl != AUTOMATIC or call.request.found or call.pack.converses:
             return call
-        prefix = self._prefix(call.pack)
+        prefix = self.asker.prefix(call.pack)
         # The run's other shards will ask about as often as this one.
-        waiting = sum(self._prefix(pack) == prefix for pack in work.queue) * self.run.n_shards
+        waiting = sum(self.asker.prefix(pack) == prefix for pack in work.queue) * self.run.n_shards
         name = self.kept.name_for(call.request, requests=waiting, prefix_tokens=call.assumptions.prefix_tokens)
         return call if name is None else replace(call, request=replace(call.request, kept_prefix=name))
 
@@ -162,34 +160,25 @@ class Collector:
 
         Requests that start together before the cache is written would each pay for writing it.
         """
-        prefix = self._prefix(pack)
+        prefix = self.asker.prefix(pack)
         return not self._is_warm(pack) and any(
-            self._prefix(flight.call.pack) == prefix for flight in work.in_flight.values()
+            self.asker.prefix(flight.call.pack) == prefix for flight in work.in_flight.values()
         )
 
     def _is_warm(self, pack: OpenPack) -> bool:
         """Whether the pack need not wait for anybody to warm its prefix."""
         if pack.cache_ttl is None:
             return True
-        warmth = self.warmth.get(self._prefix(pack), PrefixWarmth())
+        warmth = self.warmth.get(self.asker.prefix(pack), PrefixWarmth())
         model = self.models.spec(pack.route.model)
         return not warmth.needs_leader(pack.cache_ttl, model, self.clock.monotonic_s())
 
     def given_up(self) -> dict[str, str]:
         """Model -> why nobody waits for its prefix to be warm any more."""
-        known = {name: self.warmth.get(prefix, PrefixWarmth()).given_up for name, prefix in self._prefixes.items()}
-        return {name: why for name, why in known.items() if why is not None}
-
-    def _prefix(self, pack: OpenPack) -> str:
-        name = str(pack.route.model) + (" with whole references" if pack.context.prefix_tokens else "")
-        name += " with tools" if pack.tools else ""
-        if name not in self._prefixes:
-            system = self.texts.system(system_prompt(self.run.schema), pack.context)
-            prefix = run_prefix(self.run, self.models.spec(pack.route.model), system)
-            if pack.tools and self.conversations is not None:
-                prefix = self.conversations.prefix(self.models.spec(pack.route.model), system)
-            self._prefixes[name] = prefix.fingerprint
-        return self._prefixes[name]
+        known = {
+            names[0]: self.warmth.get(prefix, PrefixWarmth()).given_up for names, prefix in self.asker.prefixes.items()
+        }
+        return {model: why for model, why in known.items() if why is not None}
 
     def _window(self, model: str) -> FlowWindow:
         share = self.run.policy.calls.concurrency
@@ -249,13 +238,14 @@ class Collector:
             return
         except TokenOptError as problem:
             self._fail(flight, problem)
-            raise
+            self._give_up(work, call.pack, problem, is_whole_model=True)
+            return
         self._answers += 1
         model = str(call.request.model.ref)
         work.silence[model] = 0
         self.windows[model] = self._window(model).answered(response.headroom, now_s=self.clock.monotonic_s())
         if call.request.cache_ttl is not None:
-            prefix = self._prefix(call.pack)
+            prefix = self.asker.prefix(call.pack)
             self.warmth[prefix] = self.warmth.get(prefix, PrefixWarmth()).after(
                 response.usage, ttl=call.request.cache_ttl, began_s=flight.started_s, followed=flight.followed
             )
@@ -267,16 +257,16 @@ class Collector:
                 call_no=flight.known_call_no,
                 response=response,
                 latency_ms=latency_ms,
-                violation=work.violation,
+                violation=work.violations[call.pack.origin.asks],
                 prices=self.prices,
             ),
         )
 
     def _store(self, work: ShardWork, call: AnsweredCall) -> None:
+        call = work.follower.follow(call)
         self.calls.settle(call, now=self.clock.now())
         if call.again:
-            known = {p.pack_no for p in work.queue} | {f.call.pack.pack_no for f in work.in_flight.values()}
-            work.queue += [p for p in self.packs.open_packs(work.shard) if p.pack_no not in known]
+            self._queue_new(work)
 
     def _fail(self, flight: InFlight, problem: TokenOptError) -> None:
         if flight.call_no is not None:
@@ -287,6 +277,19 @@ class Collector:
                 may_be_billed=getattr(problem, "may_be_billed", False),
                 now=self.clock.now(),
             )
+
+    def _queue_new(self, work: ShardWork) -> None:
+        known = {p.pack_no for p in work.queue} | {f.call.pack.pack_no for f in work.in_flight.values()}
+        work.queue += [p for p in self.packs.open_packs(work.shard) if p.pack_no not in known]
+
+    def _give_up(self, work: ShardWork, pack: OpenPack, problem: TokenOptError, *, is_whole_model: bool) -> None:
+        """Asks the next model instead; raises the problem where there is none."""
+        obstacle = obstacle_of(problem)
+        if obstacle is None or not work.follower.go_around(pack, obstacle):
+            raise problem
+        if is_whole_model:
+            work.follower.down[str(pack.route.model)] = obstacle
+        self._queue_new(work)
 
     def _postpone(self, work: ShardWork, flight: InFlight, problem: TransientError) -> None:
         pack = flight.call.pack
@@ -300,7 +303,10 @@ class Collector:
         rounds = work.silence[model] // self.run.policy.calls.concurrency
         tries = max(work.tries[pack.pack_no], rounds)
         if tries >= self.run.policy.retries.transient_tries:
-            raise problem
+            # Whoever asks a model that has answered nobody for so long would only find out the same.
+            is_whole_model = work.silence[model] >= self.run.policy.retries.transient_tries
+            self._give_up(work, pack, problem, is_whole_model=is_whole_model)
+            return
         asked = getattr(problem, "retry_after_s", None)
         wait_s, now_s = backoff_s(self.run.policy.retries, tries=tries, retry_after_s=asked), self.clock.monotonic_s()
         work.not_before[pack.pack_no] = now_s + wait_s
@@ -315,9 +321,7 @@ class Collector:
         work.queue.append(pack)
 
     def _drain(self, work: ShardWork) -> None:
-        if self.conversations is not None:
-            # What is in flight of them is an answer on its way too; the next turn is for another time.
-            self.conversations.pausing.set()
+        self.asker.pause()
         wait(work.in_flight)
         for future, flight in work.in_flight.items():
             # The first error is the one that is told, and no other may keep the next answer from being stored.

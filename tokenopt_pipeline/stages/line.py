@@ -21,6 +21,7 @@ from tokenopt_pipeline.ports import (
     ShardStore,
     Supply,
 )
+from tokenopt_pipeline.stages.asker import Asker
 from tokenopt_pipeline.stages.collect import Collector
 from tokenopt_pipeline.stages.contexts import Contexts, ContextTexts
 from tokenopt_pipeline.stages.conversations import Conversations, OpenTools
@@ -86,15 +87,13 @@ class Line:
         if collector is None:
             collector = self._collectors[run.run_no] = Collector(
                 run=run,
-                provider=self.supply.provider(run),
                 packs=self.packs,
                 calls=self.calls,
                 models=self.supply.models(run),
                 prices=self.supply.prices(run),
                 validators=self.validators,
                 clock=self.clock,
-                texts=ContextTexts(run=run, store=self.contexts.store),
-                conversations=self._conversations(run),
+                asker=self._asker(run),
                 stop=self.stop,
                 windows=self.windows,
                 warmth=self.warmth,
@@ -114,6 +113,19 @@ class Line:
         while self._tools:
             _, tools = self._tools.popitem()
             tools.close()
+
+    def _asker(self, run: Run) -> Asker:
+        return Asker(
+            run=run,
+            provider=self.supply.provider(run),
+            packs=self.packs,
+            calls=self.calls,
+            models=self.supply.models(run),
+            prices=self.supply.prices(run),
+            clock=self.clock,
+            texts=ContextTexts(run=run, store=self.contexts.store),
+            conversations=self._conversations(run),
+        )
 
     def _conversations(self, run: Run) -> Conversations | None:
         if not run.policy.bridge.enabled:

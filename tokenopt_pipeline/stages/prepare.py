@@ -8,15 +8,20 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
+from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.caching import CachePlan, cache_prices, expected_spacing_s, plan_cache
+from tokenopt_pipeline.domain.fallbacks import Obstacle
+from tokenopt_pipeline.domain.knowledge import CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening
 from tokenopt_pipeline.domain.packing import pack_limits, plan_packs
-from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
+from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, carried_by
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
 from tokenopt_pipeline.domain.retrieval import shared_usd
-from tokenopt_pipeline.domain.routing import Route, RouteTable
+from tokenopt_pipeline.domain.routing import Route, RouteTable, parse_model_ref
 from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
 from tokenopt_pipeline.stages.contexts import Contexts, PrefixCosts
 
@@ -65,53 +70,65 @@ def prefix_costs(
     return PrefixCosts(shared=shared, usd=usd)
 
 
+def unpriced(policy: Policy, prices: Prices) -> Hindered:
+    """Says of a model that it has no known price, where a run under the policy needs one."""
+    needs_price = not policy.run.allow_unknown_price or policy.run.budget_usd is not None
+
+    def hindered(model: str) -> Obstacle | None:
+        known = not needs_price or prices.usd(parse_model_ref(model), TokenUsage()) is not None
+        return None if known else Obstacle.UNPRICED
+
+    return hindered
+
+
 def pack_blocks(
     run: Run, shard: Shard, *, packs: PackStore, contexts: Contexts, models: Models, prices: Prices, now: datetime
 ) -> int:
     """Puts every kept block that is in no pack yet into one; how many packs were added."""
     routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
     by_route: dict[Route, list[KeptBlock]] = {}
+    hindered = unpriced(run.policy, prices)
     for block in packs.kept_blocks(shard):
         route = routes.route(block_type=block.type, n_tokens=block.packable.tokens, language=block.language)
         by_route.setdefault(route, []).append(block)
     planned = []
     for route, blocks in by_route.items():
-        model = models.spec(route.model)
-        limits = pack_limits(run.schema, run.policy.packing, model, prefix_tokens=run.widest_prefix_tokens)
+        move = opening(run.policy.routing, route, hindered)
+        asked, model = asked_of(run, move.origin.asks), models.spec(move.route.model)
+        limits = pack_limits(asked.schema, run.policy.packing, model, prefix_tokens=asked.widest_prefix_tokens)
         packables = (b.packable for b in blocks)
-        planned += [(route, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
+        planned += [(move, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
     # The run's other shards will ask about as often as this one.
-    per_model = Counter(str(route.model) for route, _, _ in planned)
+    per_model = Counter(str(move.route.model) for move, _, _ in planned)
     of_all = len(planned) * run.n_shards
 
     def costs(model: ModelSpec) -> PrefixCosts:
         requests = per_model[str(model.ref)] * run.n_shards
         return prefix_costs(run.policy, model, prices, requests=requests, of_all=of_all, mode=run.mode)
 
-    carried = contexts.of_packs(run, [(models.spec(route.model), pack) for route, _, pack in planned], costs)
-    # A prefix is one per model and whole references.
-    sharing = Counter(
-        (route.model, context.prefix_tokens) for (route, _, _), context in zip(planned, carried, strict=True)
-    )
+    contexts_of = contexts.of_packs(run, [(models.spec(move.route.model), pack) for move, _, pack in planned], costs)
+    # A prefix is one per model, what is asked, and whole references.
+    sharing = Counter(_prefix_of(move, context) for (move, _, _), context in zip(planned, contexts_of, strict=True))
     plans = {
-        (ref, prefix_tokens): plan_run_cache(
+        (name, asks, whole_tokens): plan_run_cache(
             run.policy,
-            models.spec(ref),
+            models.spec(parse_model_ref(name)),
             prices,
-            prefix_tokens=run.prompt_tokens + prefix_tokens,
+            prefix_tokens=asked_of(run, asks).prompt_tokens + whole_tokens,
             requests=requests * run.n_shards,
             of_all=of_all,
             mode=run.mode,
         )
-        for (ref, prefix_tokens), requests in sharing.items()
+        for (name, asks, whole_tokens), requests in sharing.items()
     }
 
     def new_packs() -> Iterator[NewPack]:
-        for (route, limits, pack), context in zip(planned, carried, strict=True):
-            cache = plans[route.model, context.prefix_tokens]
+        for (move, limits, pack), context in zip(planned, contexts_of, strict=True):
+            cache = plans[_prefix_of(move, context)]
             yield NewPack(
                 planned=pack,
-                route=route,
+                route=move.route,
+                origin=move.origin,
                 cache_ttl=cache.ttl,
                 cache_reason=cache.reason,
                 limits=limits,
@@ -121,3 +138,7 @@ def pack_blocks(
             )
 
     return packs.add(shard, new_packs(), now=now)
+
+
+def _prefix_of(move: Move, context: CarriedContext) -> tuple[str, Asks, int]:
+    return str(move.route.model), move.origin.asks, carried_by(move.origin, context).prefix_tokens

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
+from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.runs import Shard
 from tokenopt_pipeline.stages.conversations import Talk
+from tokenopt_pipeline.stages.follow import Follower
 from tokenopt_pipeline.stages.settle import PreparedCall
 
 
@@ -46,7 +48,9 @@ class ShardWork:
 
     shard: Shard
     queue: list[OpenPack]
-    violation: Callable[[Mapping[str, object]], str | None]
+    follower: Follower
+    #: What is asked -> what says what is wrong with one block's values.
+    violations: Mapping[Asks, Callable[[Mapping[str, object]], str | None]]
     in_flight: dict[Future[ModelResponse], InFlight] = field(default_factory=dict)
     #: Pack -> tries without an answer, in this process.
     tries: Counter[int] = field(default_factory=Counter)

@@ -65,6 +65,7 @@ class PostgresRuns:
                 budget_usd=policy.run.budget_usd,
                 learned=Jsonb(new.learned.document()),
                 knowledge=Jsonb(new.knowledge.document()),
+                classification_tokens=new.classification_tokens,
                 now=now,
             )
             if inserted is not None:
@@ -137,4 +138,5 @@ def _run(found: DictRow) -> Run:
         n_shards=found["n_shards"],
         learned=parse_learned(found["learned"]),
         knowledge=parse_knowledge(found["knowledge"]),
+        classification_tokens=found["classification_tokens"],
     )

@@ -10,6 +10,7 @@ from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStori
 from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows
 from tokenopt_pipeline.adapters.postgres.contexts import contexts_of_run
 from tokenopt_pipeline.adapters.postgres.conversations import conversations_of_run
+from tokenopt_pipeline.adapters.postgres.routing_stories import PostgresRoutingStories
 from tokenopt_pipeline.domain.cache_breaks import cache_summary
 from tokenopt_pipeline.domain.overlays import OverlayStatus
 from tokenopt_pipeline.domain.routing import default_model
@@ -71,6 +72,7 @@ class PostgresSummaries:
                 "output": ledger["output"],
             },
             "cache": cache_summary(PostgresCacheStories(self._connection, tables=self._tables).of(run)),
+            "routing": PostgresRoutingStories(self._connection).of(run),
             "kept_prefixes": kept["kept"],
             "bridge": conversations_of_run(self._connection, run.run_no),
             "contexts": contexts_of_run(self._connection, run.run_no),
