@@ -294,6 +294,36 @@ def test_a_reference_that_is_not_registered_or_fits_no_window_is_refused_before_
     assert knowing.rig.one("select count(*) from run") == 0
 
 
+def test_a_first_pass_is_asked_without_references_and_the_second_with_what_its_blocks_need(knowing: KnowingRig) -> None:
+    knowing.retrieval = "critical"
+    knowing.build()
+    knowing.rig.ingest(*FIRING)
+    run, line = knowing.packed(routing={"rules": [{"id": "two", "two_pass": {}}]})
+    knowing.rig.finish(run, line=line)
+
+    whole = whole_of(knowing)
+    carry = [whole in asked.request.system for asked in knowing.rig.provider.asked]
+    assert carry[0] is False
+    assert all(carry[1:])
+    assert len(carry) > 1
+    assert knowing.rig.wrong(run) == []
+
+
+def test_a_model_that_is_asked_instead_gets_the_same_references(knowing: KnowingRig) -> None:
+    knowing.build()
+    knowing.rig.ingest(*FIRING)
+    models = ["anthropic/claude-sonnet-5-5", "anthropic/claude-haiku-5-5"]
+    gone = ProviderUnavailable("away")
+    knowing.rig.provider.script = lambda asked: gone if asked.request.model.ref.model == "claude-sonnet-5-5" else None
+    run, line = knowing.packed(routing={"models": {"mid": models}}, retries={"transient_tries": 1})
+    knowing.rig.finish(run, line=line)
+
+    first, *_, last = (asked.request for asked in knowing.rig.provider.asked)
+    assert (str(first.model.ref), str(last.model.ref)) == tuple(models)
+    assert first.found == last.found != ""
+    assert knowing.rig.wrong(run) == []
+
+
 def test_a_schema_that_wants_no_references_knows_none(knowing: KnowingRig) -> None:
     knowing.retrieval = "none"
     knowing.rig.ingest(*FIRING)

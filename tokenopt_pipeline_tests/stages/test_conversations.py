@@ -423,3 +423,12 @@ def test_a_plan_prices_one_round_of_tools_and_tells_the_bound(talking: TalkingRi
     assert tools.usd is not None
     assert tools.usd_bound is not None
     assert plain.usd < tools.usd < tools.usd_bound < Decimal("0.6")
+
+
+def test_a_first_pass_is_no_conversation_and_what_follows_it_is(talking: TalkingRig) -> None:
+    run = talking.plan(routing={"rules": [{"id": "two", "two_pass": {}}]})
+    talking.finish(run)
+
+    assert talking.talker.depths[0] == -1
+    assert set(talking.talker.depths[1:]) == {0, 1, 2}
+    assert talking.rig.wrong(run) == []
