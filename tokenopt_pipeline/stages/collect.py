@@ -244,10 +244,11 @@ class Collector:
         model = str(call.request.model.ref)
         work.silence[model] = 0
         self.windows[model] = self._window(model).answered(response.headroom, now_s=self.clock.monotonic_s())
-        if call.request.cache_ttl is not None:
+        # A conversation may have marks of its own, which say nothing about what packs share.
+        if call.pack.cache_ttl is not None:
             prefix = self.asker.prefix(call.pack)
             self.warmth[prefix] = self.warmth.get(prefix, PrefixWarmth()).after(
-                response.usage, ttl=call.request.cache_ttl, began_s=flight.started_s, followed=flight.followed
+                response.usage, ttl=call.pack.cache_ttl, began_s=flight.started_s, followed=flight.followed
             )
         self._store(
             work,

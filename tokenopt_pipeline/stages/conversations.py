@@ -9,6 +9,7 @@ from functools import partial
 from threading import Event
 
 from tokenopt_pipeline.domain.bridge import AskModel, CallTools, FallBack, ToldResult
+from tokenopt_pipeline.domain.caching import SHORT
 from tokenopt_pipeline.domain.conversations import SettledTurn, conversation_usd
 from tokenopt_pipeline.domain.errors import TokenOptError
 from tokenopt_pipeline.domain.knowledge import carried_whole
@@ -86,7 +87,7 @@ class Conversations:
         # With everything in it, it is the dearest that can follow.
         fallback = plain(self.plainly(call.pack, "the conversation came to no answer"))
         ceiling = conversation_usd(bridge.bounds, partial(self.prices.usd, model.ref), fallback.assumptions.usd_ceiling)
-        request = bridge.prepared(call.request)
+        request = self._marked(bridge.prepared(call.request))
         turns = self.store.open(call.pack, usd_ceiling=ceiling, now=self.clock.now())
         return Talk(
             conversations=self,
@@ -123,6 +124,14 @@ class Conversations:
         knowledge = self.run.knowledge
         context = carried_whole(gave_up(reason), knowledge) if knowledge.references else pack.context
         return replace(pack, tools=False, context=context)
+
+    def _marked(self, request: ModelRequest) -> ModelRequest:
+        """The request with a cache mark where its own next turn will read it, however few others share its prefix."""
+        model = request.model
+        if request.cache_ttl is not None or model.caches_by_itself or not self.run.policy.caching.enabled:
+            return request
+        is_long = self.bridge.begin(request).next_input_tokens >= model.cache_minimum_tokens
+        return replace(request, cache_ttl=SHORT) if is_long else request
 
     def _prefix_tokens(self, request: ModelRequest) -> int:
         count, model = self.tools.tokenizer.count, request.model

@@ -432,3 +432,16 @@ def test_a_first_pass_is_no_conversation_and_what_follows_it_is(talking: Talking
     assert talking.talker.depths[0] == -1
     assert set(talking.talker.depths[1:]) == {0, 1, 2}
     assert talking.rig.wrong(run) == []
+
+
+@pytest.mark.parametrize(("minimum", "caching", "mark"), [(200, True, "5m"), (200, False, None), (100_000, True, None)])
+def test_turns_read_what_the_turn_before_has_written_also_where_packs_share_too_little(
+    talking: TalkingRig, minimum: int, caching: bool, mark: str | None
+) -> None:
+    # The prompt alone is shorter, so that packs share nothing through a cache.
+    talking.rig.model = a_model(cache_minimum_tokens=minimum)
+    run = talking.plan(caching={"enabled": caching})
+    talking.finish(run)
+
+    assert talking.rig.one("select cache_ttl from pack") is None
+    assert {request.cache_ttl for request in talking.talker.asked} == {mark}
