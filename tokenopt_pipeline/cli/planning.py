@@ -79,8 +79,8 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         f"calls       {p['calls']:,}",
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output up to {tokens['output']:,}",
-        *context_lines(p["contexts"]),
-        *_bound_lines(p["packs"], p["usd_bound"]),
+        *context_lines(p.get("contexts", {})),
+        *_bound_lines(p["packs"], p.get("usd_bound")),
         f"dollars     up to {dollars(p['usd'])} predicted, at list price; answers are estimated from the schema alone",
         f"baseline    up to {dollars(p['usd_baseline'])} predicted: the same blocks one per call, nothing skipped, cached or packed",
     ]
