@@ -11,7 +11,7 @@ from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
-from tokenopt_pipeline.cli.figures import dollars
+from tokenopt_pipeline.cli.figures import context_lines, dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
 from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
 from tokenopt_pipeline.stages.plan import learn, run_mode
@@ -20,7 +20,7 @@ from tokenopt_pipeline.stages.predict import predict_run
 
 def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
     """The prediction in the keys that `run` and `status` use; `run` is None because there is none."""
-    request = build_request(asked, backend=assembly.open_backend(workspace.settings))
+    request = build_request(asked, backend=assembly.open_backend(workspace.settings), connection=workspace.connection)
     # A collection that does not exist is refused; one without blocks predicts nothing.
     assembly.collections_on(workspace.connection).document_ids(asked.collection)
     learned = learn(request, calls=PostgresLearning(workspace.connection))
@@ -57,7 +57,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         "checks": list(predicted.checks),
         "tiers_within_budget": tiers_within_budget(request),
         "packs": predicted.packs,
-        "calls": predicted.packs,
+        "calls": predicted.calls,
         "batches": 0,
         "tokens": {
             "input": usage.input_total,
@@ -65,6 +65,8 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
             "cache_write": usage.cache_write,
             "output": usage.output,
         },
+        "contexts": predicted.contexts,
+        "usd_bound": None if predicted.usd_bound is None else float(predicted.usd_bound),
         "usd": None if predicted.usd is None else float(predicted.usd),
         "usd_baseline": None if predicted.usd_baseline is None else float(predicted.usd_baseline),
         "kind": request.kind.value,
@@ -86,6 +88,8 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         f"{tokens['cache_write']:,}) · output up to {tokens['output']:,}",
         *(f"check       {said}" for said in p["checks"]),
         *budget_lines(p["tiers_within_budget"]),
+        *context_lines(p.get("contexts", {})),
+        *_bound_lines(p["packs"], p.get("usd_bound")),
         f"dollars     up to {dollars(p['usd'])} predicted, at list price; answers are estimated from the schema alone",
         f"baseline    up to {dollars(p['usd_baseline'])} predicted: the same blocks one per call, nothing skipped, cached or packed",
     ]
@@ -95,3 +99,12 @@ def budget_lines(tiers: Mapping[str, str]) -> list[str]:
     """Which tiers the budget's own rules send block types to; nothing where it made none."""
     told = ", ".join(f"{kind} to {tier}" for kind, tier in tiers.items())
     return [f"tiers       chosen by marginal value to fit the budget: {told}"] if told else []
+
+
+def _bound_lines(packs: int, usd_bound: float | None) -> list[str]:
+    if usd_bound is None:
+        return []
+    return [
+        f"bridge      {packs:,} conversations, each priced at one round of tools; at their bounds, and asked plainly after that, "
+        f"up to {dollars(usd_bound)}"
+    ]

@@ -43,6 +43,10 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
             yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{source}; attempts spoilt before: {call['attempts_before']}"
             yield f"route       {call['route_reason']}"
             yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
+            if call["context_kind"] is not None:
+                yield f"references  {call['context_kind']}, {call['context_tokens']:,} tokens ({call['context_cause']}): {call['context_reason']}"
+            if call["bridge_cause"] is not None:
+                yield f"bridge      asked plainly, {call['bridge_cause']}: {call['bridge_reason']}"
         yield from _call_lines(call)
     if story["status"] == OverlayStatus.FAILED:
         yield f"outcome     failed, {story['error_class']}: {story['error_detail']}"
@@ -80,6 +84,9 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
             f"{call['cache_read']:,} from cache, {call['cache_write_5m'] + call['cache_write_1h']:,} written; "
             f"output {call['output']:,}; {dollars(usd)} {call['kind']}, {call['latency_ms']:,} ms for the whole pack"
         )
+    for _, name, arguments, problem in call["tool_calls"] or ():
+        shown = problem if arguments is None else json.dumps(arguments, ensure_ascii=False)
+        yield f"tools       {name} {shown[:200]}"
     if call.get("cache"):
         yield f"cache       {call['cache']['outcome'].replace('_', ' ')}: {call['cache']['why']}"
     if call["finding"] is not None:

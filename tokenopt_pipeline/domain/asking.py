@@ -17,10 +17,15 @@ class AskedSchema:
     schema: ExtractionSchema
     #: System prompt and output schema, by our tokenizer.
     prompt_tokens: int
+    #: The same with all references whole, as far as its requests carry any.
+    widest_prefix_tokens: int
 
 
 def asked_of(run: Run, asks: Asks) -> AskedSchema:
     """What such packs of the run ask."""
     if asks is Asks.CLASSIFICATION:
-        return AskedSchema(schema=classification_schema(run.schema), prompt_tokens=run.classification_tokens)
-    return AskedSchema(schema=run.schema, prompt_tokens=run.prompt_tokens)
+        tokens = run.classification_tokens
+        return AskedSchema(schema=classification_schema(run.schema), prompt_tokens=tokens, widest_prefix_tokens=tokens)
+    return AskedSchema(
+        schema=run.schema, prompt_tokens=run.prompt_tokens, widest_prefix_tokens=run.widest_prefix_tokens
+    )

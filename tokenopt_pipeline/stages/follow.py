@@ -19,7 +19,7 @@ from tokenopt_pipeline.domain.errors import (
 from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.moves import Asks, Move, fallback, to_fallback
 from tokenopt_pipeline.domain.packing import PackableBlock, pack_limits, plan_packs
-from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
+from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember, carried_by
 from tokenopt_pipeline.domain.retries import Again, NextStep
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
@@ -122,14 +122,14 @@ class Follower:
     ) -> list[NewPack]:
         run, policy = self.run, self.run.policy
         asked, model = asked_of(run, move.origin.asks), self.models.spec(move.route.model)
-        limits = pack_limits(asked.schema, policy.packing, model, prefix_tokens=asked.prompt_tokens)
+        limits = pack_limits(asked.schema, policy.packing, model, prefix_tokens=asked.widest_prefix_tokens)
         blocks = [PackableBlock(block_no=m.block_no, ordinal=m.ordinal, tokens=m.tokens) for m in members]
         requests = max(_FEWEST_REQUESTS, run.n_shards)
         cache = plan_run_cache(
             policy,
             model,
             self.prices,
-            prefix_tokens=asked.prompt_tokens,
+            prefix_tokens=asked.prompt_tokens + carried_by(move.origin, parent.context).prefix_tokens,
             requests=requests,
             of_all=requests,
             mode=run.mode,
@@ -148,6 +148,9 @@ class Follower:
                 output_scale=output_scale,
                 parent_pack_no=parent.pack_no,
                 generation=parent.generation,
+                # What the blocks need does not depend on who is asked.
+                context=parent.context,
+                tools=parent.tools,
             )
             for planned in plan_packs(blocks, limits, policy.packing, model)
         ]

@@ -25,6 +25,7 @@ from tokenopt_pipeline.ports import (
     RunStore,
     Tokenizer,
 )
+from tokenopt_pipeline.stages.contexts import NOTHING_KNOWN, Known, check_room
 from tokenopt_pipeline.stages.prepare import unpriced
 
 
@@ -42,6 +43,8 @@ class RunRequest:
     kind: RunKind
     #: The policy as it was asked for, where tiers were chosen to fit a budget; it is what makes two runs the same.
     requested: Policy | None = None
+    #: What its run is to know of the schema's references, see `stages.contexts.know`.
+    known: Known = NOTHING_KNOWN
 
 
 def plan_run(
@@ -67,13 +70,15 @@ def plan_run(
     if n_blocks == 0:
         raise InvalidInput(f"collection {request.collection!r} has no blocks, so there is nothing to ask")
     policy, schema = request.resolved.policy, request.schema
+    prompt = prompt_tokens(schema, tokenizer)
+    check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     new = NewRun(
         run_id=run_id,
         collection=request.collection,
         document_ids=tuple(d for d, _ in documents),
         schema=schema,
         schema_source=request.schema_source,
-        prompt_tokens=prompt_tokens(schema, tokenizer),
+        prompt_tokens=prompt,
         resolved=request.resolved,
         requested=request.requested,
         answer_recipe=recipe_of(request, models),
@@ -81,6 +86,8 @@ def plan_run(
         kind=request.kind,
         learned=learned,
         classification_tokens=classification_tokens(request, tokenizer),
+        knowledge=request.known.knowledge,
+        texts=request.known.texts,
         spans=tuple(shard_spans(n_blocks, policy.run.shard_blocks)),
     )
     # An unfinished run of the same inputs is gone on with.
@@ -103,8 +110,6 @@ def learn(request: RunRequest, *, calls: LearningStore) -> Learned:
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:
     """Raises InvalidInput when the mode is not offered, the schema is no JSON Schema, or a model is unknown or has no price."""
     _check_mode(request)
-    if request.resolved.policy.bridge.enabled:
-        raise InvalidInput("bridge.enabled = True: no run calls tools in this version; leave it false")
     validators.check_schema(request.schema)
     for ref in models_reachable(request.resolved.policy.routing):
         models.spec(ref)
@@ -133,6 +138,8 @@ def _without_price(policy: Policy, prices: Prices) -> Iterator[ModelRef]:
 def _check_mode(request: RunRequest) -> None:
     """Raises InvalidInput when async mode is asked for and nobody could be given a batch."""
     models = models_reachable(request.resolved.policy.routing)
+    if request.mode == "async" and request.resolved.policy.bridge.enabled:
+        raise InvalidInput("mode async: bridge.enabled is true, and conversations with tools are held in sync mode")
     if request.mode == "async" and not any(supports_batches(ref.provider) for ref in models):
         named = ", ".join(map(str, models))
         raise InvalidInput(f"mode async: batches are offered by {', '.join(LIMITS)}, and the run asks {named}")
@@ -143,6 +150,8 @@ def run_mode(request: RunRequest) -> str:
     if request.mode != "auto":
         return request.mode
     policy = request.resolved.policy
+    if policy.bridge.enabled:
+        return "sync"
     expiries = [LIMITS[r.provider].expires_h for r in models_reachable(policy.routing) if supports_batches(r.provider)]
     return "auto" if expiries and policy.batches.deadline_h >= min(expiries) else "sync"
 
@@ -151,7 +160,7 @@ def recipe_of(request: RunRequest, models: Models) -> str:
     """What answers to this request depend on beside the blocks; see `domain.runs.answer_recipe`."""
     policy = request.resolved.policy
     specs = [models.spec(ref) for ref in models_reachable(policy.routing)]
-    return answer_recipe(request.schema, policy, request.kind, specs)
+    return answer_recipe(request.schema, policy, request.kind, specs, request.known.knowledge)
 
 
 def classification_tokens(request: RunRequest, tokenizer: Tokenizer) -> int:

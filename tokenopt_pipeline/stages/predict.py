@@ -10,13 +10,16 @@ from decimal import Decimal
 from tokenopt_pipeline.domain.batch_policy import Mode
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
 from tokenopt_pipeline.domain.classification import classification_schema
+from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
+from tokenopt_pipeline.domain.retrieval import ContextKind
 from tokenopt_pipeline.domain.routing import ModelRef, Route, RouteTable, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
+from tokenopt_pipeline.stages.contexts import check_room, expected_context
 from tokenopt_pipeline.stages.legs import RoutedBlocks, legs_of
 from tokenopt_pipeline.stages.modes import mode_for
 from tokenopt_pipeline.stages.plan import (
@@ -27,7 +30,7 @@ from tokenopt_pipeline.stages.plan import (
     recipe_of,
     run_mode,
 )
-from tokenopt_pipeline.stages.prepare import plan_run_cache, unpriced
+from tokenopt_pipeline.stages.prepare import plan_run_cache, prefix_costs, unpriced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,12 @@ class Prediction:
     #: None when a model has no known price.
     usd: Decimal | None
     usd_baseline: Decimal | None
+    #: What packs carry of the schema's references -> why -> packs; found chunks at the most they may have.
+    contexts: dict[str, dict[str, int]]
+    #: Requests; more than packs where models have tools, each of which is priced at one round of them.
+    calls: int
+    #: What the conversations with tools may cost at most; None without any, or without a price.
+    usd_bound: Decimal | None
     #: What the checks of answers are worth, a sentence each.
     checks: tuple[str, ...] = ()
 
@@ -62,12 +71,11 @@ def predict_run(
     """The prediction for a request, by the same rules a run would follow, as one shard. Raises InvalidInput."""
     check_askable(request, models=models, prices=prices, validators=validators)
     policy, schema = request.resolved.policy, request.schema
-    prefix = prompt_tokens(schema, tokenizer)
+    prompt = prompt_tokens(schema, tokenizer)
+    widest = prompt + request.known.knowledge.n_tokens
+    check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     sorted_out = sort_out(request, planning, recipe_of(request, models))
     default = models.spec(default_model(policy.routing))
-    usage, usd = TokenUsage(), Decimal(0)
-    priced = True
-    packs = 0
     per_model: dict[tuple[str, Asks], list[PlannedPack]] = {}
     specs: dict[str, ModelSpec] = {}
     modes: dict[str, Mode] = {}
@@ -79,39 +87,39 @@ def predict_run(
         model = specs.setdefault(str(leg.model), models.spec(leg.model))
         is_first_pass = leg.asks is Asks.CLASSIFICATION
         asked = classification_schema(schema) if is_first_pass else schema
-        limits = pack_limits(asked, policy.packing, model, prefix_tokens=first_pass if is_first_pass else prefix)
+        limits = pack_limits(asked, policy.packing, model, prefix_tokens=first_pass if is_first_pass else widest)
         packed = plan_packs(leg.blocks, limits, policy.packing, model)
         per_model.setdefault((str(leg.model), leg.asks), []).extend(packed)
-    of_all = sum(map(len, per_model.values()))
+    spent = _Spent()
+    packs = sum(map(len, per_model.values()))
     for (name, asks), planned in per_model.items():
-        model = specs[name]
-        shared = first_pass if asks is Asks.CLASSIFICATION else prefix
-        of_model = sum(len(packs) for (other, _), packs in per_model.items() if other == name)
-        mode = mode_for(policy, model.ref, asked=run_mode(request), packs=of_model, prices=prices)
-        modes[name] = mode
-        cache = plan_run_cache(
-            policy, model, prices, prefix_tokens=shared, requests=len(planned), of_all=of_all, mode=mode.name
-        )
+        of_model = sum(len(others) for (other, _), others in per_model.items() if other == name)
+        mode = modes[name] = mode_for(policy, specs[name].ref, asked=run_mode(request), packs=of_model, prices=prices)
         billed = prices.in_batches(policy.batches.price_share) if mode.name == "async" else prices
-        for i, pack in enumerate(planned):
-            call = _expected_usage(model, pack, shared, cache.ttl, is_first=i == 0)
-            cost = billed.usd(model.ref, call)
-            usage, priced = usage + call, priced and cost is not None
-            usd += cost or Decimal(0)
-        packs += len(planned)
+        is_first_pass = asks is Asks.CLASSIFICATION
+        spent.add(
+            request,
+            specs[name],
+            planned,
+            billed,
+            prompt_tokens=first_pass if is_first_pass else prompt,
+            is_first_pass=is_first_pass,
+            of_all=packs,
+            mode=mode.name,
+        )
     kept = sum(len(routed.blocks) for routed in sorted_out.by_route.values())
     for route, routed in sorted_out.by_route.items():
         model = specs.setdefault(str(route.model), models.spec(route.model))
-        limits = pack_limits(schema, policy.packing, model, prefix_tokens=prefix)
+        limits = pack_limits(schema, policy.packing, model, prefix_tokens=widest)
         answer_estimate += sum(limits.answer_estimate(model.guarded_tokens(b.tokens)) for b in routed.blocks)
 
     def per_block(ref: ModelRef, blocks: Sequence[PackableBlock]) -> float | None:
-        usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prefix_tokens=prefix)
+        usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prefix_tokens=prompt)
         return None if usd is None else float(usd / len(blocks))
 
     one = naive_usage(
         blocks=1,
-        prefix_tokens=default.billed_tokens(prefix) + default.request_overhead_tokens,
+        prefix_tokens=default.billed_tokens(widest) + default.request_overhead_tokens,
         block_tokens=default.billed_tokens(round(sorted_out.tokens / max(sorted_out.blocks, 1))),
         answer_tokens=round(answer_estimate / max(kept, 1)),
     )
@@ -123,11 +131,65 @@ def predict_run(
         skipped_by_rule=sorted_out.skipped,
         packs=packs,
         modes=modes,
-        usage=usage,
-        usd=usd if priced else None,
+        usage=spent.usage,
+        usd=spent.usd if spent.is_priced else None,
         usd_baseline=None if baseline is None or not kept else baseline * sorted_out.blocks,
+        contexts=spent.contexts,
+        calls=2 * packs if policy.bridge.enabled else packs,
+        usd_bound=spent.bound if policy.bridge.enabled and spent.is_priced else None,
         checks=tuple(check.sentence(*(per_block(ref, check.blocks) for ref in check.models)) for check in checks),
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Spent:
+    """What packs are expected to be billed for, summed up."""
+
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    usd: Decimal = Decimal(0)
+    #: Of conversations, at most.
+    bound: Decimal = Decimal(0)
+    is_priced: bool = True
+    #: What packs carry -> why -> packs.
+    contexts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def add(
+        self,
+        request: RunRequest,
+        model: ModelSpec,
+        planned: Sequence[PlannedPack],
+        prices: Prices,
+        *,
+        prompt_tokens: int,
+        is_first_pass: bool,
+        of_all: int,
+        mode: str,
+    ) -> None:
+        """Packs that ask one model the same, of all a run's."""
+        policy, n = request.resolved.policy, len(planned)
+        costs = prefix_costs(policy, model, prices, requests=n, of_all=of_all, mode=mode)
+        shared, found = prompt_tokens, 0
+        if not is_first_pass:
+            context = expected_context(request.known, policy.retrieval, model, prompt_tokens, costs)
+            shared, found = prompt_tokens + context.prefix_tokens, context.tokens - context.prefix_tokens
+            if context.kind is not ContextKind.NONE:
+                causes = self.contexts.setdefault(context.kind, {})
+                causes[context.cause] = causes.get(context.cause, 0) + n
+        cache = plan_run_cache(policy, model, prices, prefix_tokens=shared, requests=n, of_all=of_all, mode=mode)
+        for i, pack in enumerate(planned):
+            call = _expected_usage(model, pack, shared, cache.ttl, is_first=i == 0)
+            call += TokenUsage(input_uncached=model.billed_tokens(found))
+            if policy.bridge.enabled and not is_first_pass:
+                self.bound += conversation_usd(policy.bridge, costs.usd, costs.usd(call)) or Decimal(0)
+                call = expected_conversation(
+                    call,
+                    shared_tokens=model.billed_tokens(shared) + model.request_overhead_tokens,
+                    is_cached=cache.ttl is not None,
+                    results_tokens=model.billed_tokens(policy.retrieval.budget_tokens),
+                )
+            cost = prices.usd(model.ref, call)
+            self.usage, self.is_priced = self.usage + call, self.is_priced and cost is not None
+            self.usd += cost or Decimal(0)
 
 
 def usd_of_blocks(

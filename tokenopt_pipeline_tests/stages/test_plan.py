@@ -82,15 +82,6 @@ def test_batches_are_refused_where_nobody_takes_them_by_planning_and_predicting_
         rig.predict(request)
 
 
-def test_tools_are_refused_by_planning_and_predicting_alike(rig: Rig) -> None:
-    rig.ingest(*clauses(1))
-    server = {"command": "npx", "tools": ["read"]}
-    request = rig.request(bridge={"enabled": True, "servers": {"files": server}})
-    refused(rig, request, InvalidInput, "bridge.enabled = True")
-    with pytest.raises(InvalidInput, match="no run calls tools in this version"):
-        rig.predict(request)
-
-
 def test_a_run_covers_all_blocks_in_the_order_of_document_names_in_shards(rig: Rig) -> None:
     rig.ingest(*clauses(4), name="b")
     rig.ingest("First of all.", name="a")
