@@ -90,10 +90,12 @@ def routing_section(policy: RoutingPolicy, pair: Pair) -> dict[str, Any]:
     section: dict[str, Any] = asdict(policy)
     section["models"] = {"small": [_ref(pair.small)], "mid": [_ref(pair.mid)], "large": [_ref(pair.mid)]}
     # The recording has no tier above the pair's dear model, so its answers are not checked.
-    for rule in section["rules"]:
-        rule["escalate_on"] = () if rule["tier"] != "small" else rule["escalate_on"]
+    rules = [
+        {**rule, "escalate_on": rule["escalate_on"] if rule["tier"] == "small" else ()} for rule in section["rules"]
+    ]
     if policy.default_tier != "small":
-        section["rules"].append({"id": "the-rest", "tier": policy.default_tier, "escalate_on": ()})
+        rules.append({"id": "the-rest", "tier": policy.default_tier, "escalate_on": ()})
+    section["rules"] = rules
     return section
 
 
