@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from tokenopt_pipeline import assembly
@@ -13,7 +14,7 @@ from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.figures import dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
 from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
-from tokenopt_pipeline.stages.plan import learn
+from tokenopt_pipeline.stages.plan import learn, run_mode
 from tokenopt_pipeline.stages.predict import predict_run
 
 
@@ -40,7 +41,8 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         "schema": request.schema.ref,
         "policy_hash": request.resolved.policy_hash,
         "policy_sources": dict(request.resolved.sources),
-        "mode": "sync",
+        "mode": run_mode(request),
+        "modes": {model: asdict(mode) for model, mode in predicted.modes.items()},
         "shards": -(-predicted.blocks // policy.run.shard_blocks),
         "blocks": predicted.blocks,
         "outcomes": {
@@ -79,6 +81,7 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         f"blocks      {p['blocks']:,} in {p['shards']} shard{'s' if p['shards'] != 1 else ''}: ask {outcomes['outstanding']:,}, reuse {outcomes['reused']:,}, "
         f"skip {outcomes['skipped']:,}{f' ({skipped})' if skipped else ''}",
         f"calls       {p['calls']:,}",
+        *(f"mode        {mode['name']} at {model}: {mode['reason']}" for model, mode in p.get("modes", {}).items()),
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output up to {tokens['output']:,}",
         *(f"check       {said}" for said in p["checks"]),

@@ -7,7 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.caching import AUTOMATIC, PrefixWarmth
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import (
@@ -28,7 +27,7 @@ from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.retries import backoff_s
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices, Provider
-from tokenopt_pipeline.stages.follow import Follower, obstacle_of
+from tokenopt_pipeline.stages.follow import Follower, obstacle_of, violations_of
 from tokenopt_pipeline.stages.keep import KeptPrefixes
 from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request, run_prefix
 from tokenopt_pipeline.stages.shard_work import InFlight, ShardWork
@@ -86,11 +85,7 @@ class Collector:
                 calls=self.calls,
                 clock=self.clock,
             ),
-            violations={
-                asks: self.validators.violation_of(asked_of(self.run, asks).schema)
-                for asks in Asks
-                if asks is not Asks.CLASSIFICATION or self.run.classification_tokens
-            },
+            violations=violations_of(self.run, self.validators),
         )
         pool = ThreadPoolExecutor(max_workers=self.run.policy.calls.concurrency)
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tokenopt_pipeline.domain.batch_policy import Mode
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
 from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.models import ModelSpec
@@ -17,7 +18,15 @@ from tokenopt_pipeline.domain.routing import ModelRef, Route, RouteTable, defaul
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.legs import RoutedBlocks, legs_of
-from tokenopt_pipeline.stages.plan import RunRequest, check_askable, classification_tokens, prompt_tokens, recipe_of
+from tokenopt_pipeline.stages.modes import mode_for
+from tokenopt_pipeline.stages.plan import (
+    RunRequest,
+    check_askable,
+    classification_tokens,
+    prompt_tokens,
+    recipe_of,
+    run_mode,
+)
 from tokenopt_pipeline.stages.prepare import plan_run_cache, unpriced
 
 
@@ -31,6 +40,8 @@ class Prediction:
     #: Rule id -> blocks.
     skipped_by_rule: dict[str, int]
     packs: int
+    #: Model -> how its packs are asked, and why.
+    modes: Mapping[str, Mode]
     usage: TokenUsage
     #: None when a model has no known price.
     usd: Decimal | None
@@ -59,6 +70,7 @@ def predict_run(
     packs = 0
     per_model: dict[tuple[str, Asks], list[PlannedPack]] = {}
     specs: dict[str, ModelSpec] = {}
+    modes: dict[str, Mode] = {}
     answer_estimate = 0
     hindered = unpriced(policy, prices)
     legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, hindered)
@@ -74,12 +86,16 @@ def predict_run(
     for (name, asks), planned in per_model.items():
         model = specs[name]
         shared = first_pass if asks is Asks.CLASSIFICATION else prefix
+        of_model = sum(len(packs) for (other, _), packs in per_model.items() if other == name)
+        mode = mode_for(policy, model.ref, asked=run_mode(request), packs=of_model, prices=prices)
+        modes[name] = mode
         cache = plan_run_cache(
-            policy, model, prices, prefix_tokens=shared, requests=len(planned), of_all=of_all, mode="sync"
+            policy, model, prices, prefix_tokens=shared, requests=len(planned), of_all=of_all, mode=mode.name
         )
+        billed = prices.in_batches(policy.batches.price_share) if mode.name == "async" else prices
         for i, pack in enumerate(planned):
             call = _expected_usage(model, pack, shared, cache.ttl, is_first=i == 0)
-            cost = prices.usd(model.ref, call)
+            cost = billed.usd(model.ref, call)
             usage, priced = usage + call, priced and cost is not None
             usd += cost or Decimal(0)
         packs += len(planned)
@@ -106,6 +122,7 @@ def predict_run(
         reused=sorted_out.reused,
         skipped_by_rule=sorted_out.skipped,
         packs=packs,
+        modes=modes,
         usage=usage,
         usd=usd if priced else None,
         usd_baseline=None if baseline is None or not kept else baseline * sorted_out.blocks,

@@ -19,6 +19,7 @@ from tokenopt_pipeline.domain.routing import Route, RouteTable, parse_model_ref
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
+from tokenopt_pipeline.stages.modes import with_modes
 
 
 def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:
@@ -78,11 +79,14 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
         limits = pack_limits(asked.schema, run.policy.packing, model, prefix_tokens=asked.prompt_tokens)
         packables = (b.packable for b in blocks)
         planned += [(move, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
+    if run.mode != "sync":
+        planned = with_modes(run, planned, prices=prices)
     # A prefix is one per model and what is asked; the run's other shards will ask about as often as this one.
     requests: dict[tuple[str, Asks], int] = {}
     for move, _, _ in planned:
         requests[_prefix_of(move)] = requests.get(_prefix_of(move), 0) + run.n_shards
 
+    modes = {str(move.route.model): move.route.mode for move, _, _ in planned}
     plans = {
         (name, asks): plan_run_cache(
             run.policy,
@@ -91,7 +95,7 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
             prefix_tokens=asked_of(run, asks).prompt_tokens,
             requests=n,
             of_all=sum(requests.values()),
-            mode=run.mode,
+            mode=modes[name],
         )
         for (name, asks), n in requests.items()
     }
