@@ -1,13 +1,14 @@
 """The pipeline itself on recorded answers: every query a run, every answer what a real model once wrote, routed by the policy.
 
-python -m benchmarks.routing_replay [--pair 0|1|2] [--half test|fit] [--fitted] [--first N] [--folder FOLDER]
+python -m benchmarks.routing_replay [--pair 0|1|2] [--half test|fit] [--fitted] [--second] [--first N] [--folder FOLDER]
 
 Each query of one half of the BFCL recording is ingested, planned, packed, asked, checked, escalated and reconciled on a
 Postgres of its own, over HTTP against the sandbox in replay mode. Recordings are handed to the sandbox in the form the pack
 prompt agrees on, read from the raw outputs by benchmarks/bfcl.py; what cannot be read stays as it was written. Whether an
 answer is right, and what a call cost, is as recorded. Beside it what the same policy decides without the pipeline
 (benchmarks.routing_cascade): the two must agree. Queries whose text stands twice in the recording are left out, since a
-replayed model is asked by text. `--fitted`: the policy learnt on the other half for 55 % of always-mid's dollars.
+replayed model is asked by text. `--fitted`: the policy learnt on the other half for 55 % of always-mid's dollars; `--second`: with a second cheap model whose
+disagreement is a doubt, which the backtest pays for every query and the pipeline only where nothing else is doubted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from typing import Any
 from benchmarks.bfcl import Query, read_queries
 from benchmarks.recordings import PAIRS, Pair, routing_folder
 from benchmarks.routing_backtest import rows_of
-from benchmarks.routing_cascade import MAX_SPEND, with_doubts
+from benchmarks.routing_cascade import MAX_SPEND, SECOND, second_prices, with_doubts, with_second_opinion
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.embedded import EmbeddedServer
@@ -71,7 +72,7 @@ class Routed:
 
     #: The tier whose answer is the block's output; None when the block failed.
     tier: str | None
-    #: Tiers that answered, with how often.
+    #: Models that answered, with how often.
     calls: Mapping[str, int]
     violations: int
     simulated_usd: float
@@ -80,9 +81,9 @@ class Routed:
         """Whether the recording says that the answer is right; a failed block is wrong."""
         return 0.0 if self.tier is None else row.tiers[self.tier].score
 
-    def usd(self, row: OutcomeRow) -> float:
-        """Recorded dollars of every call that was made."""
-        return sum(row.tiers[tier].usd * n for tier, n in self.calls.items())
+    def usd(self, usd: Mapping[str, float]) -> float:
+        """Dollars of every call that was made, by what a call to each model cost as recorded."""
+        return sum(usd[model] * n for model, n in self.calls.items())
 
 
 def routing_section(policy: RoutingPolicy, pair: Pair) -> dict[str, Any]:
@@ -96,6 +97,8 @@ def routing_section(policy: RoutingPolicy, pair: Pair) -> dict[str, Any]:
     if policy.default_tier != "small":
         rules.append({"id": "the-rest", "tier": policy.default_tier, "escalate_on": ()})
     section["rules"] = rules
+    if policy.escalation.second_opinion is not None:
+        section["escalation"]["second_opinion"] = _ref(policy.escalation.second_opinion)
     return section
 
 
@@ -134,7 +137,8 @@ def opened(recordings: Path) -> Iterator[tuple[Connection, str]]:
 
 def resolved(policy: RoutingPolicy, pair: Pair, base_url: str) -> ResolvedPolicy:
     """What every run obeys. A recorded answer stays the same however often it is asked for, so it is asked for once."""
-    models = {_ref(pair.small): {"price": _PRICE["small"]}, _ref(pair.mid): {"price": _PRICE["mid"]}}
+    cheap = {_ref(model): {"price": _PRICE["small"]} for model in (pair.small, SECOND)}
+    models = {**cheap, _ref(pair.mid): {"price": _PRICE["mid"]}}
     document: dict[str, Any] = {
         "providers": {_SERVER: {"base_url": base_url, "capability": "prompt_only"}},
         "models": models,
@@ -187,25 +191,27 @@ def _outcome(connection: Connection, run: Run) -> Routed:
     if summary["state"] != "complete":
         raise RuntimeError(f"run {run.run_id} is {summary['state']}")
     answered = connection.execute(
-        "select p.tier, c.call_no, o.call_no is not null and o.status = 'ai_complete' as counts from call c join pack p using (pack_no)"
+        "select p.tier, p.model, c.call_no, o.call_no is not null and o.status = 'ai_complete' as counts from call c join pack p using (pack_no)"
         " left join overlay o on o.run_no = c.run_no and o.call_no = c.call_no where c.run_no = %s and c.state = 'answered'",
         (run.run_no,),
     ).fetchall()
     return Routed(
         tier=next((r["tier"] for r in answered if r["counts"]), None),
-        calls=Counter(r["tier"] for r in answered),
+        calls=Counter(r["model"].partition("/replay/")[2] for r in answered),
         violations=summary["violations"],
         simulated_usd=summary["usd"],
     )
 
 
-def policy_for(pair: Pair, half: str, folder: Path, queries: Mapping[str, Query], *, fitted: bool) -> RoutingPolicy:
-    """All hard doubts, or what the other half teaches."""
-    if not fitted:
-        return RoutingPolicy(default_tier="small", escalation=EscalationPolicy(enabled=True))
-    other = {"test": "fit", "fit": "test"}[half]
-    learn = with_doubts(rows_of(folder, pair, other), queries, pair)
-    return fit(learn, FitSettings(reference="mid", max_spend=MAX_SPEND)).policy
+def policy_for(learn: Sequence[OutcomeRow], *, fitted: bool, second: bool) -> RoutingPolicy:
+    """All hard doubts, or what these rows teach; with a second opinion or without."""
+    if fitted:
+        policy = fit(learn, FitSettings(reference="mid", max_spend=MAX_SPEND)).policy
+    else:
+        policy = RoutingPolicy(default_tier="small", escalation=EscalationPolicy(enabled=True))
+    if not second:
+        return policy
+    return replace(policy, escalation=replace(policy.escalation, enabled=True, second_opinion=SECOND))
 
 
 def main() -> None:
@@ -214,26 +220,41 @@ def main() -> None:
     parser.add_argument("--pair", type=int, choices=(0, 1, 2), default=2)
     parser.add_argument("--half", choices=("test", "fit"), default="test")
     parser.add_argument("--fitted", action="store_true")
+    parser.add_argument("--second", action="store_true")
     parser.add_argument("--first", type=int)
     parser.add_argument("--folder")
     options = parser.parse_args()
     folder, pair = routing_folder(options.folder), PAIRS[options.pair]
-    found = list(read_queries(folder / "bfcl_replay.jsonl.gz", models={pair.small, pair.mid}))
+    found = list(read_queries(folder / "bfcl_replay.jsonl.gz", models={pair.small, pair.mid, SECOND}))
     queries = {query.query_id: query for query in found}
-    policy = policy_for(pair, options.half, folder, queries, fitted=options.fitted)
+    second = second_prices(folder)
+
+    def doubted(half: str) -> list[OutcomeRow]:
+        told = with_doubts(rows_of(folder, pair, half), queries, pair)
+        if not options.second:
+            return told
+        return with_second_opinion([row for row in told if row.query_id in second], queries, second, pair)
+
+    other = {"test": "fit", "fit": "test"}[options.half]
+    policy = policy_for(doubted(other) if options.fitted else [], fitted=options.fitted, second=options.second)
     texts = Counter(" ".join(query.text.split()) for query in found)
-    recorded = with_doubts(rows_of(folder, pair, options.half), queries, pair)
+    recorded = doubted(options.half)
     once = [row for row in recorded if texts[" ".join(queries[row.query_id].text.split())] == 1]
-    print(f"{pair.small} -> {pair.mid}, {'fitted' if options.fitted else 'all hard doubts'}, {options.half} half")
+    way = ("fitted" if options.fitted else "all hard doubts") + (", two cheap answers" if options.second else "")
+    print(f"{pair.small} -> {pair.mid}, {way}, {options.half} half")
     print(f"{len(recorded)} queries, {len(recorded) - len(once)} left out because their text stands twice")
-    for line in report(once[: options.first], queries, policy, pair):
+    for line in report(once[: options.first], queries, policy, pair, second if options.second else {}):
         print(line, flush=True)
 
 
 def report(
-    recorded: Sequence[OutcomeRow], queries: Mapping[str, Query], policy: RoutingPolicy, pair: Pair
+    recorded: Sequence[OutcomeRow],
+    queries: Mapping[str, Query],
+    policy: RoutingPolicy,
+    pair: Pair,
+    second: Mapping[str, float],
 ) -> Iterator[str]:
-    """The figures, by the pipeline and without it."""
+    """The figures, by the pipeline and without it. `second` has the dollars of the second opinions, per query."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recordings.jsonl.gz"
         write_recordings(path, [queries[row.query_id] for row in recorded])
@@ -251,15 +272,18 @@ def report(
     yield f"the pipeline's answer comes from the same model as the backtest's in {same} of {len(runs)}; {failed} blocks failed"
     yield f"{'':24}{'cost':>8}{'dear calls':>12}  quality against always-mid"
     mid = [row.tiers["mid"] for row, _ in runs]
-    yield _line("pipeline", [r.score(row) for row, r in runs], [r.usd(row) for row, r in runs], mid, _share(runs))
+    paid = [r.usd(prices_of(row, pair, second.get(row.query_id, 0.0))) for row, r in runs]
+    share = sum(pair.mid in r.calls for _, r in runs) / len(runs)
+    yield _line("pipeline", [r.score(row) for row, r in runs], paid, mid, share)
     share = sum(o.tier == "mid" for _, o in offline) / len(offline)
     yield _line("backtest, same rows", [o.score for _, o in offline], [o.usd for _, o in offline], mid, share)
     usd = sum(r.simulated_usd for _, r in runs)
     yield f"cost: recorded dollars of every call, as a share of always-mid's; the ledger's own ${usd:.4f} are simulated tokens"
 
 
-def _share(runs: Sequence[tuple[OutcomeRow, Routed]]) -> float:
-    return sum(r.calls.get("mid", 0) > 0 for _, r in runs) / len(runs)
+def prices_of(row: OutcomeRow, pair: Pair, second: float) -> dict[str, float]:
+    """What a call to each model cost, as recorded. A row with a second opinion has its dollars among the small tier's."""
+    return {pair.small: row.tiers["small"].usd - second, pair.mid: row.tiers["mid"].usd, SECOND: second}
 
 
 def _line(name: str, scores: Sequence[float], usd: Sequence[float], mid: Sequence[Any], share: float) -> str:
