@@ -34,6 +34,7 @@ from tokenopt_pipeline.adapters.postgres.server import database_url
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
+from tokenopt_pipeline.assembly.batching import batches_of, batching_on
 from tokenopt_pipeline.assembly.knowledge import (
     contexts_on,
     indexing_on,
@@ -50,7 +51,7 @@ from tokenopt_pipeline.domain.providers import CustomServer
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Run, RunKind
-from tokenopt_pipeline.ports import Models, PrefixKeeper, Prices, Provider, Reachable
+from tokenopt_pipeline.ports import BatchProvider, Models, PrefixKeeper, Prices, Provider, Reachable
 from tokenopt_pipeline.settings import Settings, read_key, read_settings
 from tokenopt_pipeline.stages.conversations import OpenTools
 from tokenopt_pipeline.stages.line import Line
@@ -138,6 +139,11 @@ class Backend:
         provider = self.providers[name]
         answering = provider.started() if isinstance(provider, _Standin) else provider
         return cast(Reachable, answering).reach(timeout_s=timeout_s)
+
+    def batches(self, provider: str, kind: RunKind) -> BatchProvider | None:
+        """`ports.BatchSupply`: the vendor's batches; None when it has no key, takes none, or is of another kind."""
+        found = self.providers.get(provider) if self.kinds.get(provider) == kind else None
+        return batches_of(found.started() if isinstance(found, _Standin) else found)
 
     def _server(self, name: str, server: CustomServer) -> tuple[Provider, RunKind]:
         if (name, server) not in self._servers:
@@ -277,6 +283,7 @@ def line_on(
         conversations=PostgresConversations(connection),
         open_tools=open_tools_of,
         supply=RunSupply(backend),
+        batching=batching_on(connection, backend),
         validators=JsonSchemaValidators(),
         clock=SystemClock(),
         stop=stop,

@@ -25,6 +25,7 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
     lines += [
         f"packs       {s['packs']:,}{split}",
         f"calls       {s['calls']:,}{failed}",
+        *_batch_lines(s),
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output {tokens['output']:,}",
         *_cache_lines(s.get("cache", {})),
@@ -46,6 +47,16 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
         lines.append(f"budget      {dollars(s['budget_usd'])}")
     lines.append(f"violations  {s['violations']} of exactly one outcome per block")
     return lines
+
+
+def _batch_lines(s: Mapping[str, Any]) -> list[str]:
+    """What went in batches, and what is still out; nothing of a run without any."""
+    if not s.get("batches") and not s.get("batches_outstanding"):
+        return []
+    out, late = s.get("batches_outstanding", 0), s.get("calls_superseded", 0)
+    told = f" · {out:,} outstanding with {s['requests_outstanding']:,} requests" if out else ""
+    told += f" · {late:,} answers came after another" if late else ""
+    return [f"batches     {s['batches']:,}{told}"]
 
 
 def _cache_lines(outcomes: Mapping[str, Mapping[str, Any]]) -> list[str]:

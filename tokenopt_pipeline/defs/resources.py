@@ -21,6 +21,7 @@ from tokenopt_pipeline.domain.runs import Run, RunState, Shard
 from tokenopt_pipeline.settings import read_settings
 
 if TYPE_CHECKING:
+    from tokenopt_pipeline.adapters.postgres.batches import PostgresBatches
     from tokenopt_pipeline.adapters.postgres.connection import Connection
     from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
     from tokenopt_pipeline.assembly import Backend
@@ -97,6 +98,19 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
         from tokenopt_pipeline.assembly import references_on
 
         return references_on(self.connection)
+
+    @property
+    def batches(self) -> PostgresBatches:
+        """What is stored of batches."""
+        from tokenopt_pipeline.adapters.postgres.batches import PostgresBatches
+
+        return PostgresBatches(self.connection)
+
+    def run_numbered(self, run_no: int) -> Run:
+        """The run with this number."""
+        from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
+
+        return PostgresRuns(self.connection).numbered(run_no)
 
     def shards(self, partition_keys: Sequence[str]) -> Iterator[tuple[str, Run, Shard]]:
         """(partition key, run, shard) for every asked partition, in order. Raises NotFound."""

@@ -82,6 +82,8 @@ class NewRun:
     #: Frozen with it, and no part of what makes two runs the same.
     learned: Learned = NOTHING_LEARNED
     classification_tokens: int = 0
+    #: The policy as it was asked for; None: `resolved` is.
+    requested: Policy | None = None
     knowledge: Knowledge = NO_KNOWLEDGE
     #: Text id -> text, of all that the knowledge names.
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -89,12 +91,11 @@ class NewRun:
     @property
     def inputs_digest(self) -> str:
         """What makes two runs the same."""
-        policy = self.resolved.policy
         return inputs_digest(
             self.collection,
             self.document_ids,
             self.schema,
-            policy,
+            self.requested or self.resolved.policy,
             mode=self.mode,
             kind=self.kind,
             knowledge=self.knowledge,

@@ -11,6 +11,20 @@ from tokenopt_pipeline.ports.answering import (
     Tables,
     Tokenizer,
 )
+from tokenopt_pipeline.ports.batching import (
+    BatchBook,
+    BatchedCall,
+    BatchImports,
+    BatchIntents,
+    BatchMaker,
+    BatchProvider,
+    BatchReader,
+    BatchSupply,
+    IntendedCall,
+    ResultFile,
+    ResultFiles,
+    UnsentPack,
+)
 from tokenopt_pipeline.ports.conversing import ConversationStore, TurnStore
 from tokenopt_pipeline.ports.looking_up import (
     ChunkSearch,
@@ -40,6 +54,14 @@ from tokenopt_pipeline.ports.surroundings import Clock, Readers
 
 __all__ = [
     "AnswerValidators",
+    "BatchBook",
+    "BatchImports",
+    "BatchIntents",
+    "BatchMaker",
+    "BatchProvider",
+    "BatchReader",
+    "BatchSupply",
+    "BatchedCall",
     "CallStore",
     "ChunkSearch",
     "Clock",
@@ -49,6 +71,7 @@ __all__ = [
     "Embedder",
     "EmbeddingStore",
     "IndexStore",
+    "IntendedCall",
     "LearningStore",
     "Models",
     "OverlayStore",
@@ -62,6 +85,8 @@ __all__ = [
     "Readers",
     "ReferenceReading",
     "ReferenceStore",
+    "ResultFile",
+    "ResultFiles",
     "RuleSearch",
     "RunReading",
     "RunStore",
@@ -72,4 +97,5 @@ __all__ = [
     "ToolHost",
     "ToolSchemas",
     "TurnStore",
+    "UnsentPack",
 ]

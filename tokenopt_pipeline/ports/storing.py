@@ -149,6 +149,10 @@ class CallStore(Protocol):
         """Stores answer, ledger row, findings and what is asked again, in one transaction."""
         ...
 
+    def supersede(self, call: AnsweredCall, *, now: datetime) -> None:
+        """Stores an answer that came after its pack had got another one: billed, and nobody's output."""
+        ...
+
     def fail(self, call_no: int, *, error_class: str, message: str, may_be_billed: bool, now: datetime) -> None:
         """Stores that a try got no answer; its pack stays open. One that may be billed keeps counting at its ceiling."""
         ...

@@ -7,7 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.caching import AUTOMATIC, PrefixWarmth
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import (
@@ -23,7 +22,6 @@ from tokenopt_pipeline.domain.errors import (
     TransientError,
 )
 from tokenopt_pipeline.domain.flow import FlowWindow, open_window
-from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse
@@ -31,7 +29,7 @@ from tokenopt_pipeline.domain.retries import backoff_s
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
 from tokenopt_pipeline.stages.asker import Asker
-from tokenopt_pipeline.stages.follow import Follower, obstacle_of
+from tokenopt_pipeline.stages.follow import Follower, obstacle_of, violations_of
 from tokenopt_pipeline.stages.keep import KeptPrefixes
 from tokenopt_pipeline.stages.settle import PreparedCall, answered, refused_request
 from tokenopt_pipeline.stages.shard_work import InFlight, ShardWork
@@ -88,11 +86,7 @@ class Collector:
                 calls=self.calls,
                 clock=self.clock,
             ),
-            violations={
-                asks: self.validators.violation_of(asked_of(self.run, asks).schema)
-                for asks in Asks
-                if asks is not Asks.CLASSIFICATION or self.run.classification_tokens
-            },
+            violations=violations_of(self.run, self.validators),
         )
         pool = ThreadPoolExecutor(max_workers=self.run.policy.calls.concurrency)
         try:

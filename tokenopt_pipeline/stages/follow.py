@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tokenopt_pipeline.domain.asking import asked_of
@@ -17,12 +17,12 @@ from tokenopt_pipeline.domain.errors import (
     TransientError,
 )
 from tokenopt_pipeline.domain.fallbacks import Obstacle
-from tokenopt_pipeline.domain.moves import Move, fallback, to_fallback
+from tokenopt_pipeline.domain.moves import Asks, Move, fallback, to_fallback
 from tokenopt_pipeline.domain.packing import PackableBlock, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember, carried_by
 from tokenopt_pipeline.domain.retries import Again, NextStep
 from tokenopt_pipeline.domain.runs import Run
-from tokenopt_pipeline.ports import CallStore, Clock, Models, PackStore, Prices
+from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
 from tokenopt_pipeline.stages.prepare import plan_run_cache, unpriced
 from tokenopt_pipeline.stages.settle import again_packs
 
@@ -154,6 +154,17 @@ class Follower:
             )
             for planned in plan_packs(blocks, limits, policy.packing, model)
         ]
+
+
+def violations_of(
+    run: Run, validators: AnswerValidators
+) -> Mapping[Asks, Callable[[Mapping[str, object]], str | None]]:
+    """What is asked -> what says what is wrong with one block's values."""
+    return {
+        asks: validators.violation_of(asked_of(run, asks).schema)
+        for asks in Asks
+        if asks is not Asks.CLASSIFICATION or run.classification_tokens
+    }
 
 
 def obstacle_of(problem: TokenOptError) -> Obstacle | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tokenopt_pipeline.domain.batches import LIMITS, supports_batches
 from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.errors import InvalidInput, PriceUnknown
 from tokenopt_pipeline.domain.fingerprints import canonical_json
@@ -40,6 +41,8 @@ class RunRequest:
     #: `sync`, `async` or `auto`.
     mode: str
     kind: RunKind
+    #: The policy as it was asked for, where tiers were chosen to fit a budget; it is what makes two runs the same.
+    requested: Policy | None = None
     #: What its run is to know of the schema's references, see `stages.contexts.know`.
     known: Known = NOTHING_KNOWN
 
@@ -77,8 +80,9 @@ def plan_run(
         schema_source=request.schema_source,
         prompt_tokens=prompt,
         resolved=request.resolved,
+        requested=request.requested,
         answer_recipe=recipe_of(request, models),
-        mode="sync",
+        mode=run_mode(request),
         kind=request.kind,
         learned=learned,
         classification_tokens=classification_tokens(request, tokenizer),
@@ -105,8 +109,7 @@ def learn(request: RunRequest, *, calls: LearningStore) -> Learned:
 
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:
     """Raises InvalidInput when the mode is not offered, the schema is no JSON Schema, or a model is unknown or has no price."""
-    if request.mode == "async":
-        raise InvalidInput("mode async: no provider offers batches in this version; use --mode sync or auto")
+    _check_mode(request)
     validators.check_schema(request.schema)
     for ref in models_reachable(request.resolved.policy.routing):
         models.spec(ref)
@@ -130,6 +133,27 @@ def _without_price(policy: Policy, prices: Prices) -> Iterator[ModelRef]:
     second = routing.escalation.second_opinion
     if routing.escalation.enabled and second is not None and hindered(second):
         yield parse_model_ref(second)
+
+
+def _check_mode(request: RunRequest) -> None:
+    """Raises InvalidInput when async mode is asked for and nobody could be given a batch."""
+    models = models_reachable(request.resolved.policy.routing)
+    if request.mode == "async" and not any(supports_batches(ref.provider) for ref in models):
+        named = ", ".join(map(str, models))
+        raise InvalidInput(f"mode async: batches are offered by {', '.join(LIMITS)}, and the run asks {named}")
+    if request.mode == "async" and request.resolved.policy.bridge.enabled:
+        raise InvalidInput("mode async: no conversation with tools goes in batches yet; use --mode sync or auto")
+
+
+def run_mode(request: RunRequest) -> str:
+    """The run's mode: auto stays auto only where some pack may go in a batch; each pack then has its own reason."""
+    if request.mode != "auto":
+        return request.mode
+    policy = request.resolved.policy
+    if policy.bridge.enabled:
+        return "sync"
+    expiries = [LIMITS[r.provider].expires_h for r in models_reachable(policy.routing) if supports_batches(r.provider)]
+    return "auto" if expiries and policy.batches.deadline_h >= min(expiries) else "sync"
 
 
 def recipe_of(request: RunRequest, models: Models) -> str:

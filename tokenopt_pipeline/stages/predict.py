@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tokenopt_pipeline.domain.batch_policy import Mode
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
+from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
+from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
 from tokenopt_pipeline.domain.retrieval import ContextKind
-from tokenopt_pipeline.domain.routing import Route, RouteTable, default_model
+from tokenopt_pipeline.domain.routing import ModelRef, Route, RouteTable, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.contexts import check_room, expected_context
-from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens, recipe_of
-from tokenopt_pipeline.stages.prepare import plan_run_cache, prefix_costs
+from tokenopt_pipeline.stages.legs import RoutedBlocks, legs_of
+from tokenopt_pipeline.stages.modes import mode_for
+from tokenopt_pipeline.stages.plan import (
+    RunRequest,
+    check_askable,
+    classification_tokens,
+    prompt_tokens,
+    recipe_of,
+    run_mode,
+)
+from tokenopt_pipeline.stages.prepare import plan_run_cache, prefix_costs, unpriced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +44,8 @@ class Prediction:
     #: Rule id -> blocks.
     skipped_by_rule: dict[str, int]
     packs: int
+    #: Model -> how its packs are asked, and why.
+    modes: Mapping[str, Mode]
     usage: TokenUsage
     #: None when a model has no known price.
     usd: Decimal | None
@@ -39,6 +56,8 @@ class Prediction:
     calls: int
     #: What the conversations with tools may cost at most; None without any, or without a price.
     usd_bound: Decimal | None
+    #: What the checks of answers are worth, a sentence each.
+    checks: tuple[str, ...] = ()
 
 
 def predict_run(
@@ -54,53 +73,63 @@ def predict_run(
     check_askable(request, models=models, prices=prices, validators=validators)
     policy, schema = request.resolved.policy, request.schema
     prompt = prompt_tokens(schema, tokenizer)
-    widest = prompt + request.known.knowledge.n_tokens
+    prefix = prompt + request.known.knowledge.n_tokens
     check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
-    sorted_out = _sort_out(request, planning, recipe_of(request, models))
+    sorted_out = sort_out(request, planning, recipe_of(request, models))
     default = models.spec(default_model(policy.routing))
     usage, usd, bound = TokenUsage(), Decimal(0), Decimal(0)
     priced = True
-    packs = 0
-    per_model: dict[str, list[PlannedPack]] = {}
+    packs = calls = 0
+    per_model: dict[tuple[str, Asks], list[PlannedPack]] = {}
     specs: dict[str, ModelSpec] = {}
+    modes: dict[str, Mode] = {}
     answer_estimate = 0
-    for route, blocks in sorted_out.by_route.items():
-        model = specs.setdefault(str(route.model), models.spec(route.model))
-        limits = pack_limits(schema, policy.packing, model, prefix_tokens=widest)
-        per_model.setdefault(str(route.model), []).extend(plan_packs(blocks, limits, policy.packing, model))
-    of_all = sum(map(len, per_model.values()))
+    hindered = unpriced(policy, prices)
+    legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, hindered)
+    first_pass = classification_tokens(request, tokenizer)
     contexts: dict[str, dict[str, int]] = {}
-    for name, planned in per_model.items():
+    for leg in legs:
+        model = specs.setdefault(str(leg.model), models.spec(leg.model))
+        is_first_pass = leg.asks is Asks.CLASSIFICATION
+        asked = classification_schema(schema) if is_first_pass else schema
+        limits = pack_limits(asked, policy.packing, model, prefix_tokens=first_pass if is_first_pass else prefix)
+        packed = plan_packs(leg.blocks, limits, policy.packing, model)
+        per_model.setdefault((str(leg.model), leg.asks), []).extend(packed)
+    of_all = sum(map(len, per_model.values()))
+    for (name, asks), planned in per_model.items():
         model = specs[name]
-        costs = prefix_costs(policy, model, prices, requests=len(planned), of_all=of_all, mode="sync")
-        context = expected_context(request.known, policy.retrieval, model, prompt, costs)
-        prefix, found = prompt + context.prefix_tokens, context.tokens - context.prefix_tokens
-        if context.kind is not ContextKind.NONE:
-            causes = contexts.setdefault(context.kind, {})
-            causes[context.cause] = causes.get(context.cause, 0) + len(planned)
-        cache = plan_run_cache(
-            policy, model, prices, prefix_tokens=prefix, requests=len(planned), of_all=of_all, mode="sync"
+        of_model = sum(len(packs) for (other, _), packs in per_model.items() if other == name)
+        mode = mode_for(policy, model.ref, asked=run_mode(request), packs=of_model, prices=prices)
+        modes[name] = mode
+        bill = _bill(
+            request,
+            model,
+            planned,
+            prompt_tokens=first_pass if asks is Asks.CLASSIFICATION else prompt,
+            of_all=of_all,
+            mode=mode.name,
+            prices=prices,
+            is_first_pass=asks is Asks.CLASSIFICATION,
         )
-        for i, pack in enumerate(planned):
-            call = _expected_usage(model, pack, prefix, cache.ttl, is_first=i == 0)
-            call += TokenUsage(input_uncached=model.billed_tokens(found))
-            if policy.bridge.enabled:
-                bound += conversation_usd(policy.bridge, costs.usd, costs.usd(call)) or Decimal(0)
-                call = expected_conversation(
-                    call,
-                    shared_tokens=model.billed_tokens(prefix) + model.request_overhead_tokens,
-                    is_cached=cache.ttl is not None,
-                    results_tokens=model.billed_tokens(policy.retrieval.budget_tokens),
-                )
-            cost = prices.usd(model.ref, call)
-            usage, priced = usage + call, priced and cost is not None
-            usd += cost or Decimal(0)
-        packs += len(planned)
-        answer_estimate += sum(p.output_tokens for p in planned)
-    kept = sum(len(blocks) for blocks in sorted_out.by_route.values())
+        if bill.context.kind is not ContextKind.NONE:
+            causes = contexts.setdefault(bill.context.kind, {})
+            causes[bill.context.cause] = causes.get(bill.context.cause, 0) + len(planned)
+        usage, priced = usage + bill.usage, priced and bill.usd is not None
+        usd, bound = usd + (bill.usd or Decimal(0)), bound + bill.bound_usd
+        packs, calls = packs + len(planned), calls + bill.calls
+    kept = sum(len(routed.blocks) for routed in sorted_out.by_route.values())
+    for route, routed in sorted_out.by_route.items():
+        model = specs.setdefault(str(route.model), models.spec(route.model))
+        limits = pack_limits(schema, policy.packing, model, prefix_tokens=prefix)
+        answer_estimate += sum(limits.answer_estimate(model.guarded_tokens(b.tokens)) for b in routed.blocks)
+
+    def per_block(ref: ModelRef, blocks: Sequence[PackableBlock]) -> float | None:
+        usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prefix_tokens=prefix)
+        return None if usd is None else float(usd / len(blocks))
+
     one = naive_usage(
         blocks=1,
-        prefix_tokens=default.billed_tokens(widest) + default.request_overhead_tokens,
+        prefix_tokens=default.billed_tokens(prefix) + default.request_overhead_tokens,
         block_tokens=default.billed_tokens(round(sorted_out.tokens / max(sorted_out.blocks, 1))),
         answer_tokens=round(answer_estimate / max(kept, 1)),
     )
@@ -111,31 +140,111 @@ def predict_run(
         reused=sorted_out.reused,
         skipped_by_rule=sorted_out.skipped,
         packs=packs,
+        modes=modes,
         usage=usage,
         usd=usd if priced else None,
         usd_baseline=None if baseline is None or not kept else baseline * sorted_out.blocks,
         contexts=contexts,
-        calls=2 * packs if policy.bridge.enabled else packs,
+        calls=calls,
         usd_bound=bound if policy.bridge.enabled and priced else None,
+        checks=tuple(check.sentence(*(per_block(ref, check.blocks) for ref in check.models)) for check in checks),
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bill:
+    """What packs to one model are expected to cost."""
+
+    context: CarriedContext
+    usage: TokenUsage
+    #: None without a price.
+    usd: Decimal | None
+    calls: int
+    #: At most, of conversations.
+    bound_usd: Decimal
+
+
+def _bill(
+    request: RunRequest,
+    model: ModelSpec,
+    planned: Sequence[PlannedPack],
+    *,
+    prompt_tokens: int,
+    of_all: int,
+    mode: str,
+    prices: Prices,
+    is_first_pass: bool,
+) -> _Bill:
+    policy, requests = request.resolved.policy, len(planned)
+    costs = prefix_costs(policy, model, prices, requests=requests, of_all=of_all, mode=mode)
+    context, converses = NO_CONTEXT, policy.bridge.enabled and not is_first_pass
+    if not is_first_pass:
+        context = expected_context(request.known, policy.retrieval, model, prompt_tokens, costs)
+    shared = prompt_tokens + context.prefix_tokens
+    cache = plan_run_cache(policy, model, prices, prefix_tokens=shared, requests=requests, of_all=of_all, mode=mode)
+    billed = prices.in_batches(policy.batches.price_share) if mode == "async" else prices
+    usage, usd, bound, priced = TokenUsage(), Decimal(0), Decimal(0), True
+    for i, pack in enumerate(planned):
+        call = _expected_usage(model, pack, shared, cache.ttl, is_first=i == 0)
+        call += TokenUsage(input_uncached=model.billed_tokens(context.tokens - context.prefix_tokens))
+        if converses:
+            bound += conversation_usd(policy.bridge, costs.usd, costs.usd(call)) or Decimal(0)
+            call = expected_conversation(
+                call,
+                shared_tokens=model.billed_tokens(shared) + model.request_overhead_tokens,
+                is_cached=cache.ttl is not None,
+                results_tokens=model.billed_tokens(policy.retrieval.budget_tokens),
+            )
+        cost = billed.usd(model.ref, call)
+        usage, priced = usage + call, priced and cost is not None
+        usd += cost or Decimal(0)
+    return _Bill(
+        context=context,
+        usage=usage,
+        usd=usd if priced else None,
+        calls=2 * requests if converses else requests,
+        bound_usd=bound,
+    )
+
+
+def usd_of_blocks(
+    request: RunRequest, model: ModelSpec, blocks: Sequence[PackableBlock], *, prices: Prices, prefix_tokens: int
+) -> Decimal | None:
+    """Dollars for asking one model about the blocks and nothing else; None without a known price."""
+    policy, usd = request.resolved.policy, Decimal(0)
+    limits = pack_limits(request.schema, policy.packing, model, prefix_tokens=prefix_tokens)
+    planned = list(plan_packs(blocks, limits, policy.packing, model))
+    n = len(planned)
+    cache = plan_run_cache(policy, model, prices, prefix_tokens=prefix_tokens, requests=n, of_all=n, mode="sync")
+    for i, pack in enumerate(planned):
+        cost = prices.usd(model.ref, _expected_usage(model, pack, prefix_tokens, cache.ttl, is_first=i == 0))
+        if cost is None:
+            return None
+        usd += cost
+    return usd
+
+
 @dataclass(slots=True, kw_only=True)
-class _SortedOut:
+class SortedOut:
+    """Blocks of a request by what happens to them."""
+
     blocks: int = 0
     tokens: int = 0
     reused: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
-    by_route: dict[Route, list[PackableBlock]] = field(default_factory=dict)
+    by_route: dict[Route, RoutedBlocks] = field(default_factory=dict)
+    #: (Block type, tier of its route) -> blocks.
+    by_kind: dict[tuple[str, str], list[PackableBlock]] = field(default_factory=dict)
 
 
-def _sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> _SortedOut:
+def sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> SortedOut:
+    """The blocks of a request by what happens to them; answers known under the recipe are reused."""
     policy = request.resolved.policy
     rules = skip_rules(policy.prefilter, request.schema)
     routes = RouteTable(policy.routing, request.schema, mode="sync")
     verdicts: dict[BlockFacts, Decision] = {}
     seen: set[str] = set()
-    result = _SortedOut()
+    result = SortedOut()
     for block in planning.blocks(request.collection, answer_recipe=recipe):
         result.blocks += 1
         result.tokens += block.tokens
@@ -150,7 +259,10 @@ def _sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> _Sor
             seen.add(block.content)
             route = routes.route(block_type=block.facts.type, n_tokens=block.tokens, language=block.language)
             packable = PackableBlock(block_no=result.blocks, ordinal=result.blocks, tokens=block.tokens)
-            result.by_route.setdefault(route, []).append(packable)
+            routed = result.by_route.setdefault(route, RoutedBlocks(blocks=[], types=Counter()))
+            routed.blocks.append(packable)
+            routed.types[block.facts.type] += 1
+            result.by_kind.setdefault((block.facts.type, route.tier), []).append(packable)
     return result
 
 

@@ -24,6 +24,7 @@ from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
 from tokenopt_pipeline.stages.contexts import Contexts, PrefixCosts
+from tokenopt_pipeline.stages.modes import with_modes
 
 
 def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:
@@ -98,13 +99,17 @@ def pack_blocks(
         limits = pack_limits(asked.schema, run.policy.packing, model, prefix_tokens=asked.widest_prefix_tokens)
         packables = (b.packable for b in blocks)
         planned += [(move, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
+    if run.mode != "sync":
+        planned = with_modes(run, planned, prices=prices)
+    modes = {str(move.route.model): move.route.mode for move, _, _ in planned}
     # The run's other shards will ask about as often as this one.
     per_model = Counter(str(move.route.model) for move, _, _ in planned)
     of_all = len(planned) * run.n_shards
 
     def costs(model: ModelSpec) -> PrefixCosts:
-        requests = per_model[str(model.ref)] * run.n_shards
-        return prefix_costs(run.policy, model, prices, requests=requests, of_all=of_all, mode=run.mode)
+        name = str(model.ref)
+        requests = per_model[name] * run.n_shards
+        return prefix_costs(run.policy, model, prices, requests=requests, of_all=of_all, mode=modes[name])
 
     contexts_of = contexts.of_packs(run, [(models.spec(move.route.model), pack) for move, _, pack in planned], costs)
     # A prefix is one per model, what is asked, and whole references.
@@ -117,7 +122,7 @@ def pack_blocks(
             prefix_tokens=asked_of(run, asks).prompt_tokens + whole_tokens,
             requests=requests * run.n_shards,
             of_all=of_all,
-            mode=run.mode,
+            mode=modes[name],
         )
         for (name, asks, whole_tokens), requests in sharing.items()
     }

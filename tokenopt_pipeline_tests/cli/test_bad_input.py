@@ -91,8 +91,8 @@ _MATRIX = {
     "a budget that is no number": _run("--budget", "lots", words=("--budget", "'lots'", "dollars above 0")),
     "a negative budget": _run("--budget=-1", words=("--budget", "'-1'", "dollars above 0")),
     "a budget of nothing": _run("--budget", "0", words=("--budget", "'0'", "dollars above 0")),
-    "async mode": _run("--mode", "async", words=("async", "--mode sync")),
-    "async mode of a plan": Wrong(command=("plan", "demo", "--schema", SCHEMA, "--mode", "async"), words=("async",)),
+    "a batch that is not outstanding": Wrong(command=("batches", "cancel", "7"), words=("batch 7", "batches list")),
+    "batches of an unknown run": Wrong(command=("batches", "list", "--run", "r0"), words=("r0",)),
     "no schema": Wrong(command=("run", "demo"), words=("--schema", "--resume")),
     "a setting for a resumed run": Wrong(
         command=("run", "--resume", "r0", "--budget", "1"), words=("--budget", "--resume")

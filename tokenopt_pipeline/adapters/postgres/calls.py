@@ -19,6 +19,7 @@ from tokenopt_pipeline.domain.consequences import Choice
 from tokenopt_pipeline.domain.errors import BudgetExceeded, RunCancelled, StoreUnavailable
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack
+from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.runs import RunState
 
 
@@ -62,17 +63,7 @@ class PostgresCalls:
             )
             self._settle_pack(call.pack)
             if call.response is not None:
-                change(
-                    self._connection,
-                    "insert_response",
-                    call_no=call.call_no,
-                    stop=call.response.stop,
-                    text=storable(call.response.text),
-                    refusal=storable_or_none(call.response.refusal),
-                    strays=call.answer.strays,
-                    now=now,
-                )
-                change(self._connection, "insert_ledger_row", **_ledger_row(call), now=now)
+                self._keep(call, call.response, now)
             change(
                 self._connection,
                 "insert_model_outputs",
@@ -107,9 +98,30 @@ class PostgresCalls:
         ]
         change(self._connection, "insert_chosen_answers", run_no=pack.shard.run_no, chosen=json.dumps(found), now=now)
 
+    def supersede(self, call: AnsweredCall, *, now: datetime) -> None:
+        """Stores an answer that came after its pack had got another one: billed, and nobody's output."""
+        assert call.response is not None
+        with store_errors(), self._connection.transaction():
+            if change(self._connection, "supersede_call", call_no=call.call_no, now=now) != 1:
+                raise StoreUnavailable(f"call {call.call_no} has ended already")
+            self._keep(call, call.response, now)
+
     def fail(self, call_no: int, *, error_class: str, message: str, may_be_billed: bool, now: datetime) -> None:
         """Stores that a try got no answer; its pack stays open. One that may be billed keeps counting at its ceiling."""
         end_call(self._connection, call_no, "failed", now, error=(error_class, message), may_be_billed=may_be_billed)
+
+    def _keep(self, call: AnsweredCall, response: ModelResponse, now: datetime) -> None:
+        change(
+            self._connection,
+            "insert_response",
+            call_no=call.call_no,
+            stop=response.stop,
+            text=storable(response.text),
+            refusal=storable_or_none(response.refusal),
+            strays=call.answer.strays,
+            now=now,
+        )
+        change(self._connection, "insert_ledger_row", **_ledger_row(call), now=now)
 
 
 def admit(connection: Connection, run_no: int, usd_ceiling: Decimal | None, *, is_reserved: bool = False) -> None:
@@ -214,4 +226,5 @@ def _ledger_row(call: AnsweredCall) -> dict[str, Any]:
         "prefix": Jsonb(call.prefix.document()),
         "prefix_tokens": assumed.prefix_tokens,
         "table_input": assumed.table_input_tokens,
+        "mode": call.pack.route.mode,
     }

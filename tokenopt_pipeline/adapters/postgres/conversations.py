@@ -198,6 +198,7 @@ def _ledger_row(turn: SettledTurn) -> dict[str, Any]:
         "run_no": pack.shard.run_no,
         "shard_no": pack.shard.shard_no,
         "model": str(pack.route.model),
+        "mode": pack.route.mode,
         "kind": "simulated" if turn.response.simulated else "live",
         "request_id": turn.response.request_id,
         "fingerprint": turn.fingerprint,

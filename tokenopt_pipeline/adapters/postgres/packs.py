@@ -54,7 +54,7 @@ class PostgresPacks:
     def open_packs(self, shard: Shard) -> list[OpenPack]:
         """Packs without an answer, oldest first."""
         return [
-            _open_pack(r) for r in rows(self._connection, "open_packs", run_no=shard.run_no, shard_no=shard.shard_no)
+            open_pack(r) for r in rows(self._connection, "open_packs", run_no=shard.run_no, shard_no=shard.shard_no)
         ]
 
     def members(self, pack_no: int) -> list[PackMember]:
@@ -145,7 +145,8 @@ def _standing(r: DictRow) -> StandingAnswer | None:
     return StandingAnswer(call_no=r["standing_call"], tier=r["standing_tier"], values=r["standing_answer"])
 
 
-def _open_pack(r: DictRow) -> OpenPack:
+def open_pack(r: DictRow) -> OpenPack:
+    """The pack behind a row of the table with its number of tries."""
     return OpenPack(
         pack_no=r["pack_no"],
         shard=Shard(run_no=r["run_no"], shard_no=r["shard_no"]),

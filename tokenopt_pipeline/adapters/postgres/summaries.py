@@ -38,6 +38,7 @@ class PostgresSummaries:
         ledger = self._one("run_ledger", **at)
         calls = self._one("run_calls", **at)
         packs = self._one("run_packs", **at)
+        batches = self._one("run_batches", **at)
         kept = self._one("run_kept_prefixes", **at)
         unpriced = ledger["usd"] is None or kept["usd"] is None
         written = ledger["cache_write_5m"] + ledger["cache_write_1h"]
@@ -64,7 +65,10 @@ class PostgresSummaries:
             "calls_failed": calls["failed"],
             "calls_without_stored_answer": calls["started"],
             "calls_that_may_be_billed": calls["started"] + calls["may_be_billed"],
-            "batches": 0,
+            "batches": batches["batches"],
+            "batches_outstanding": batches["outstanding"],
+            "requests_outstanding": int(batches["requests_outstanding"]),
+            "calls_superseded": calls["superseded"],
             "tokens": {
                 "input": ledger["input_uncached"] + written + ledger["cache_read"],
                 "input_cached": ledger["cache_read"],
