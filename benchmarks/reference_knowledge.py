@@ -41,7 +41,7 @@ from tokenopt_pipeline.assembly import (
 )
 from tokenopt_pipeline.domain.policy import resolve
 from tokenopt_pipeline.domain.probes import Probe
-from tokenopt_pipeline.domain.routing import models_in_use
+from tokenopt_pipeline.domain.routing import models_reachable
 from tokenopt_pipeline.domain.runs import Shard
 from tokenopt_pipeline.domain.schemas import parse_schema
 from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
@@ -247,7 +247,7 @@ def _run(url: str, connection: Connection, layer: dict[str, Any]) -> dict[str, A
             schema_source=source,
             resolved=resolved,
             mode="sync",
-            kind=backend.under(resolved.policy).kind_of(models_in_use(resolved.policy.routing)),
+            kind=backend.under(resolved.policy).kind_of(models_reachable(resolved.policy.routing)),
             known=know(parsed, resolved.policy, references=references_on(connection), tokenizer=O200kTokenizer()),
         ),
         run_id=f"bench-{clock.now():%H%M%S%f}",

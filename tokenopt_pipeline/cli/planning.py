@@ -86,10 +86,10 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         *(f"mode        {mode['name']} at {model}: {mode['reason']}" for model, mode in p.get("modes", {}).items()),
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output up to {tokens['output']:,}",
-        *(f"check       {said}" for said in p["checks"]),
-        *budget_lines(p["tiers_within_budget"]),
         *context_lines(p.get("contexts", {})),
         *_bound_lines(p["packs"], p.get("usd_bound")),
+        *(f"check       {said}" for said in p["checks"]),
+        *budget_lines(p["tiers_within_budget"]),
         f"dollars     up to {dollars(p['usd'])} predicted, at list price; answers are estimated from the schema alone",
         f"baseline    up to {dollars(p['usd_baseline'])} predicted: the same blocks one per call, nothing skipped, cached or packed",
     ]

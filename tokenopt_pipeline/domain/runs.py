@@ -91,12 +91,11 @@ class NewRun:
     @property
     def inputs_digest(self) -> str:
         """What makes two runs the same."""
-        policy = self.requested or self.resolved.policy
         return inputs_digest(
             self.collection,
             self.document_ids,
             self.schema,
-            policy,
+            self.requested or self.resolved.policy,
             mode=self.mode,
             kind=self.kind,
             knowledge=self.knowledge,

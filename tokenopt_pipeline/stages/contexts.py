@@ -40,7 +40,7 @@ from tokenopt_pipeline.domain.retrieval import (
     on_demand,
     search_failed,
 )
-from tokenopt_pipeline.domain.routing import models_in_use
+from tokenopt_pipeline.domain.routing import models_reachable
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.usage import TokenUsage
@@ -112,7 +112,7 @@ def expected_context(
 
 def check_room(knowledge: Knowledge, policy: Policy, models: Models, *, prompt_tokens: int) -> None:
     """Raises InvalidInput when the references whole, which every doubt sends, leave no room for blocks in some model."""
-    for spec in [models.spec(ref) for ref in models_in_use(policy.routing)] if knowledge.references else ():
+    for spec in [models.spec(ref) for ref in models_reachable(policy.routing)] if knowledge.references else ():
         window = min(policy.packing.context_window_tokens, spec.context_tokens)
         whole = spec.guarded_tokens(prompt_tokens + knowledge.n_tokens) + spec.request_overhead_tokens
         if whole + min(policy.packing.max_output_tokens, spec.max_output_tokens) >= window:

@@ -111,8 +111,8 @@ class Line:
             calls=self.calls,
             models=self.supply.models(run),
             prices=self.supply.prices(run).in_batches(run.policy.batches.price_share),
-            validators=self.validators,
             texts=ContextTexts(run=run, store=self.contexts.store),
+            validators=self.validators,
             follower=Follower(
                 run=run,
                 models=self.supply.models(run),

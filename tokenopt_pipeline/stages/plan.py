@@ -138,11 +138,11 @@ def _without_price(policy: Policy, prices: Prices) -> Iterator[ModelRef]:
 def _check_mode(request: RunRequest) -> None:
     """Raises InvalidInput when async mode is asked for and nobody could be given a batch."""
     models = models_reachable(request.resolved.policy.routing)
-    if request.mode == "async" and request.resolved.policy.bridge.enabled:
-        raise InvalidInput("mode async: bridge.enabled is true, and conversations with tools are held in sync mode")
     if request.mode == "async" and not any(supports_batches(ref.provider) for ref in models):
         named = ", ".join(map(str, models))
         raise InvalidInput(f"mode async: batches are offered by {', '.join(LIMITS)}, and the run asks {named}")
+    if request.mode == "async" and request.resolved.policy.bridge.enabled:
+        raise InvalidInput("mode async: no conversation with tools goes in batches yet; use --mode sync or auto")
 
 
 def run_mode(request: RunRequest) -> str:

@@ -11,6 +11,7 @@ from tokenopt_pipeline.domain.batch_policy import Mode
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
 from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
+from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
@@ -72,10 +73,13 @@ def predict_run(
     check_askable(request, models=models, prices=prices, validators=validators)
     policy, schema = request.resolved.policy, request.schema
     prompt = prompt_tokens(schema, tokenizer)
-    widest = prompt + request.known.knowledge.n_tokens
+    prefix = prompt + request.known.knowledge.n_tokens
     check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     sorted_out = sort_out(request, planning, recipe_of(request, models))
     default = models.spec(default_model(policy.routing))
+    usage, usd, bound = TokenUsage(), Decimal(0), Decimal(0)
+    priced = True
+    packs = calls = 0
     per_model: dict[tuple[str, Asks], list[PlannedPack]] = {}
     specs: dict[str, ModelSpec] = {}
     modes: dict[str, Mode] = {}
@@ -83,43 +87,49 @@ def predict_run(
     hindered = unpriced(policy, prices)
     legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, hindered)
     first_pass = classification_tokens(request, tokenizer)
+    contexts: dict[str, dict[str, int]] = {}
     for leg in legs:
         model = specs.setdefault(str(leg.model), models.spec(leg.model))
         is_first_pass = leg.asks is Asks.CLASSIFICATION
         asked = classification_schema(schema) if is_first_pass else schema
-        limits = pack_limits(asked, policy.packing, model, prefix_tokens=first_pass if is_first_pass else widest)
+        limits = pack_limits(asked, policy.packing, model, prefix_tokens=first_pass if is_first_pass else prefix)
         packed = plan_packs(leg.blocks, limits, policy.packing, model)
         per_model.setdefault((str(leg.model), leg.asks), []).extend(packed)
-    spent = _Spent()
-    packs = sum(map(len, per_model.values()))
+    of_all = sum(map(len, per_model.values()))
     for (name, asks), planned in per_model.items():
-        of_model = sum(len(others) for (other, _), others in per_model.items() if other == name)
-        mode = modes[name] = mode_for(policy, specs[name].ref, asked=run_mode(request), packs=of_model, prices=prices)
-        billed = prices.in_batches(policy.batches.price_share) if mode.name == "async" else prices
-        is_first_pass = asks is Asks.CLASSIFICATION
-        spent.add(
+        model = specs[name]
+        of_model = sum(len(packs) for (other, _), packs in per_model.items() if other == name)
+        mode = mode_for(policy, model.ref, asked=run_mode(request), packs=of_model, prices=prices)
+        modes[name] = mode
+        bill = _bill(
             request,
-            specs[name],
+            model,
             planned,
-            billed,
-            prompt_tokens=first_pass if is_first_pass else prompt,
-            is_first_pass=is_first_pass,
-            of_all=packs,
+            prompt_tokens=first_pass if asks is Asks.CLASSIFICATION else prompt,
+            of_all=of_all,
             mode=mode.name,
+            prices=prices,
+            is_first_pass=asks is Asks.CLASSIFICATION,
         )
+        if bill.context.kind is not ContextKind.NONE:
+            causes = contexts.setdefault(bill.context.kind, {})
+            causes[bill.context.cause] = causes.get(bill.context.cause, 0) + len(planned)
+        usage, priced = usage + bill.usage, priced and bill.usd is not None
+        usd, bound = usd + (bill.usd or Decimal(0)), bound + bill.bound_usd
+        packs, calls = packs + len(planned), calls + bill.calls
     kept = sum(len(routed.blocks) for routed in sorted_out.by_route.values())
     for route, routed in sorted_out.by_route.items():
         model = specs.setdefault(str(route.model), models.spec(route.model))
-        limits = pack_limits(schema, policy.packing, model, prefix_tokens=widest)
+        limits = pack_limits(schema, policy.packing, model, prefix_tokens=prefix)
         answer_estimate += sum(limits.answer_estimate(model.guarded_tokens(b.tokens)) for b in routed.blocks)
 
     def per_block(ref: ModelRef, blocks: Sequence[PackableBlock]) -> float | None:
-        usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prefix_tokens=prompt)
+        usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prefix_tokens=prefix)
         return None if usd is None else float(usd / len(blocks))
 
     one = naive_usage(
         blocks=1,
-        prefix_tokens=default.billed_tokens(widest) + default.request_overhead_tokens,
+        prefix_tokens=default.billed_tokens(prefix) + default.request_overhead_tokens,
         block_tokens=default.billed_tokens(round(sorted_out.tokens / max(sorted_out.blocks, 1))),
         answer_tokens=round(answer_estimate / max(kept, 1)),
     )
@@ -131,65 +141,70 @@ def predict_run(
         skipped_by_rule=sorted_out.skipped,
         packs=packs,
         modes=modes,
-        usage=spent.usage,
-        usd=spent.usd if spent.is_priced else None,
+        usage=usage,
+        usd=usd if priced else None,
         usd_baseline=None if baseline is None or not kept else baseline * sorted_out.blocks,
-        contexts=spent.contexts,
-        calls=2 * packs if policy.bridge.enabled else packs,
-        usd_bound=spent.bound if policy.bridge.enabled and spent.is_priced else None,
+        contexts=contexts,
+        calls=calls,
+        usd_bound=bound if policy.bridge.enabled and priced else None,
         checks=tuple(check.sentence(*(per_block(ref, check.blocks) for ref in check.models)) for check in checks),
     )
 
 
-@dataclass(slots=True, kw_only=True)
-class _Spent:
-    """What packs are expected to be billed for, summed up."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bill:
+    """What packs to one model are expected to cost."""
 
-    usage: TokenUsage = field(default_factory=TokenUsage)
-    usd: Decimal = Decimal(0)
-    #: Of conversations, at most.
-    bound: Decimal = Decimal(0)
-    is_priced: bool = True
-    #: What packs carry -> why -> packs.
-    contexts: dict[str, dict[str, int]] = field(default_factory=dict)
+    context: CarriedContext
+    usage: TokenUsage
+    #: None without a price.
+    usd: Decimal | None
+    calls: int
+    #: At most, of conversations.
+    bound_usd: Decimal
 
-    def add(
-        self,
-        request: RunRequest,
-        model: ModelSpec,
-        planned: Sequence[PlannedPack],
-        prices: Prices,
-        *,
-        prompt_tokens: int,
-        is_first_pass: bool,
-        of_all: int,
-        mode: str,
-    ) -> None:
-        """Packs that ask one model the same, of all a run's."""
-        policy, n = request.resolved.policy, len(planned)
-        costs = prefix_costs(policy, model, prices, requests=n, of_all=of_all, mode=mode)
-        shared, found = prompt_tokens, 0
-        if not is_first_pass:
-            context = expected_context(request.known, policy.retrieval, model, prompt_tokens, costs)
-            shared, found = prompt_tokens + context.prefix_tokens, context.tokens - context.prefix_tokens
-            if context.kind is not ContextKind.NONE:
-                causes = self.contexts.setdefault(context.kind, {})
-                causes[context.cause] = causes.get(context.cause, 0) + n
-        cache = plan_run_cache(policy, model, prices, prefix_tokens=shared, requests=n, of_all=of_all, mode=mode)
-        for i, pack in enumerate(planned):
-            call = _expected_usage(model, pack, shared, cache.ttl, is_first=i == 0)
-            call += TokenUsage(input_uncached=model.billed_tokens(found))
-            if policy.bridge.enabled and not is_first_pass:
-                self.bound += conversation_usd(policy.bridge, costs.usd, costs.usd(call)) or Decimal(0)
-                call = expected_conversation(
-                    call,
-                    shared_tokens=model.billed_tokens(shared) + model.request_overhead_tokens,
-                    is_cached=cache.ttl is not None,
-                    results_tokens=model.billed_tokens(policy.retrieval.budget_tokens),
-                )
-            cost = prices.usd(model.ref, call)
-            self.usage, self.is_priced = self.usage + call, self.is_priced and cost is not None
-            self.usd += cost or Decimal(0)
+
+def _bill(
+    request: RunRequest,
+    model: ModelSpec,
+    planned: Sequence[PlannedPack],
+    *,
+    prompt_tokens: int,
+    of_all: int,
+    mode: str,
+    prices: Prices,
+    is_first_pass: bool,
+) -> _Bill:
+    policy, requests = request.resolved.policy, len(planned)
+    costs = prefix_costs(policy, model, prices, requests=requests, of_all=of_all, mode=mode)
+    context, converses = NO_CONTEXT, policy.bridge.enabled and not is_first_pass
+    if not is_first_pass:
+        context = expected_context(request.known, policy.retrieval, model, prompt_tokens, costs)
+    shared = prompt_tokens + context.prefix_tokens
+    cache = plan_run_cache(policy, model, prices, prefix_tokens=shared, requests=requests, of_all=of_all, mode=mode)
+    billed = prices.in_batches(policy.batches.price_share) if mode == "async" else prices
+    usage, usd, bound, priced = TokenUsage(), Decimal(0), Decimal(0), True
+    for i, pack in enumerate(planned):
+        call = _expected_usage(model, pack, shared, cache.ttl, is_first=i == 0)
+        call += TokenUsage(input_uncached=model.billed_tokens(context.tokens - context.prefix_tokens))
+        if converses:
+            bound += conversation_usd(policy.bridge, costs.usd, costs.usd(call)) or Decimal(0)
+            call = expected_conversation(
+                call,
+                shared_tokens=model.billed_tokens(shared) + model.request_overhead_tokens,
+                is_cached=cache.ttl is not None,
+                results_tokens=model.billed_tokens(policy.retrieval.budget_tokens),
+            )
+        cost = billed.usd(model.ref, call)
+        usage, priced = usage + call, priced and cost is not None
+        usd += cost or Decimal(0)
+    return _Bill(
+        context=context,
+        usage=usage,
+        usd=usd if priced else None,
+        calls=2 * requests if converses else requests,
+        bound_usd=bound,
+    )
 
 
 def usd_of_blocks(

@@ -197,3 +197,14 @@ def test_a_run_killed_in_its_conversations_asks_no_more_again_than_was_in_flight
     assert asked() - asked_before == 24 + sum(lost)
     assert summary["bridge"]["turns"] == 16
     assert summary["calls_without_stored_answer"] >= sum(lost)
+
+
+def test_batches_carry_what_their_packs_carry_of_references(terminal: Terminal) -> None:
+    found, whole = (run(terminal, retrieval, "--mode", "async", "--wait") for retrieval in ("eligible", "critical"))
+
+    assert_whole(found)
+    assert_whole(whole)
+    assert found["contexts"] == {"retrieved": {"retrieved": 6}}
+    assert whole["contexts"] == {"full": {"critical": 6}}
+    assert found["batches"] == whole["batches"] == 1
+    assert found["tokens"]["input"] < whole["tokens"]["input"] / 5

@@ -82,6 +82,13 @@ def test_batches_are_refused_where_nobody_takes_them_by_planning_and_predicting_
         rig.predict(request)
 
 
+def test_conversations_with_tools_are_not_asked_in_batches(rig: Rig) -> None:
+    rig.ingest(*clauses(1))
+    bridge = {"enabled": True, "servers": {"own": {"builtin": True, "tools": ["get_block_batch"]}}}
+    refused(rig, rig.request(bridge=bridge, mode="async"), InvalidInput, "no conversation with tools goes in batches")
+    assert rig.plan(rig.request(bridge=bridge, mode="auto")).mode == "sync"
+
+
 def test_a_run_covers_all_blocks_in_the_order_of_document_names_in_shards(rig: Rig) -> None:
     rig.ingest(*clauses(4), name="b")
     rig.ingest("First of all.", name="a")

@@ -6,7 +6,8 @@ alter table pack add column tools boolean not null default false;
 
 -- continued: answered, and the conversation went on; the answer to the pack is another call's.
 alter table call drop constraint call_state_is_known;
-alter table call add constraint call_state_is_known check (state in ('started', 'continued', 'answered', 'failed', 'superseded'));
+alter table call add constraint call_state_is_known
+  check (state in ('started', 'continued', 'answered', 'failed', 'superseded'));
 
 create table conversation (
   pack_no bigint primary key references pack,
