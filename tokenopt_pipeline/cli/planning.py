@@ -13,6 +13,7 @@ from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.figures import dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
+from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
 from tokenopt_pipeline.stages.plan import learn, run_mode
 from tokenopt_pipeline.stages.predict import predict_run
 
@@ -23,14 +24,15 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
     # A collection that does not exist is refused; one without blocks predicts nothing.
     assembly.collections_on(workspace.connection).document_ids(asked.collection)
     learned = learn(request, calls=PostgresLearning(workspace.connection))
-    predicted = predict_run(
-        request,
-        planning=PostgresPlanning(workspace.connection),
-        models=assembly.models_under(request.resolved.policy, learned),
-        prices=assembly.prices_under(request.resolved.policy),
-        validators=JsonSchemaValidators(),
-        tokenizer=O200kTokenizer(),
-    )
+    tables: dict[str, Any] = {
+        "planning": PostgresPlanning(workspace.connection),
+        "models": assembly.models_under(request.resolved.policy, learned),
+        "prices": assembly.prices_under(request.resolved.policy),
+        "validators": JsonSchemaValidators(),
+        "tokenizer": O200kTokenizer(),
+    }
+    request = within_budget(request, **tables)
+    predicted = predict_run(request, **tables)
     policy = request.resolved.policy
     usage = predicted.usage
     return {
@@ -52,6 +54,8 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
             "outstanding": predicted.kept,
         },
         "skipped_by_rule": predicted.skipped_by_rule,
+        "checks": list(predicted.checks),
+        "tiers_within_budget": tiers_within_budget(request),
         "packs": predicted.packs,
         "calls": predicted.packs,
         "batches": 0,
@@ -80,6 +84,14 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         *(f"mode        {mode['name']} at {model}: {mode['reason']}" for model, mode in p.get("modes", {}).items()),
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output up to {tokens['output']:,}",
+        *(f"check       {said}" for said in p["checks"]),
+        *budget_lines(p["tiers_within_budget"]),
         f"dollars     up to {dollars(p['usd'])} predicted, at list price; answers are estimated from the schema alone",
         f"baseline    up to {dollars(p['usd_baseline'])} predicted: the same blocks one per call, nothing skipped, cached or packed",
     ]
+
+
+def budget_lines(tiers: Mapping[str, str]) -> list[str]:
+    """Which tiers the budget's own rules send block types to; nothing where it made none."""
+    told = ", ".join(f"{kind} to {tier}" for kind, tier in tiers.items())
+    return [f"tiers       chosen by marginal value to fit the budget: {told}"] if told else []

@@ -18,15 +18,18 @@ from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.postgres.connection import connect
 from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
+from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.batching import finish_in_sync_mode, run_in_batches
 from tokenopt_pipeline.cli.exits import DONE, STOPPED, WITH_FAILURES
+from tokenopt_pipeline.cli.planning import budget_lines
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, audit_policy_file, build_request
 from tokenopt_pipeline.domain.errors import InvalidInput, ShardBusy, StoreUnavailable, TokenOptError
 from tokenopt_pipeline.domain.overlays import OverlayStatus
 from tokenopt_pipeline.domain.runs import Run, RunState, Shard, shard_key
+from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
 from tokenopt_pipeline.stages.plan import learn, plan_run
 
 
@@ -40,13 +43,25 @@ def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run
     request = build_request(asked, backend=assembly.open_backend(workspace.settings))
     clock, new_id = SystemClock(), _new_run_id()
     learned = learn(request, calls=PostgresLearning(workspace.connection))
+    models = assembly.models_under(request.resolved.policy, learned)
+    prices = assembly.prices_under(request.resolved.policy)
+    request = within_budget(
+        request,
+        planning=PostgresPlanning(workspace.connection),
+        models=models,
+        prices=prices,
+        validators=JsonSchemaValidators(),
+        tokenizer=O200kTokenizer(),
+    )
+    for line in budget_lines(tiers_within_budget(request)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     run = plan_run(
         request,
         run_id=new_id,
         collections=assembly.collections_on(workspace.connection),
         runs=PostgresRuns(workspace.connection),
-        models=assembly.models_under(request.resolved.policy, learned),
-        prices=assembly.prices_under(request.resolved.policy),
+        models=models,
+        prices=prices,
         validators=JsonSchemaValidators(),
         tokenizer=O200kTokenizer(),
         now=clock.now(),

@@ -29,7 +29,6 @@ from tokenopt_pipeline.sandbox.connection import ConnectionReset
 from tokenopt_pipeline.sandbox.door import INVALID_KEY_PREFIX, Door, json_response
 from tokenopt_pipeline.sandbox.faults import Fault
 from tokenopt_pipeline.sandbox.reply import Question
-from tokenopt_pipeline.sandbox.tool_calls import answer_or_call
 
 # Token limits are shown but never enforced; the figures of recorded exchanges.
 _SHOWN_TOKEN_LIMITS = {"input-tokens": 400_000, "output-tokens": 80_000, "tokens": 480_000}
@@ -69,10 +68,10 @@ class AnthropicDoor(Door):
             minimum_tokens=request.model.cache_minimum_tokens,
             now_s=self._engine.clock(),
         )
-        await self._begin_response(fault, use)
         thinking_tokens = self._thinking_tokens(request)
         system, prompt = question_text(request)
-        reply = answer_or_call(
+        reply = self._say(
+            request.asked_model,
             Question(
                 system=system,
                 prompt=prompt,
@@ -81,9 +80,9 @@ class AnthropicDoor(Door):
                 max_tokens=max(0, request.max_tokens - (thinking_tokens or 0)),
             ),
             offer_of(request),
-            self._engine.tools,
             fault,
         )
+        await self._begin_response(fault, use)
         answered = Answered(
             message_id=self._engine.identifier("msg_01"),
             request=request,
@@ -161,6 +160,9 @@ class AnthropicDoor(Door):
 
     def _failure(self, fault: Fault) -> RequestRefused | None:
         return errors.failure(fault)
+
+    def _not_recorded(self, message: str) -> RequestRefused:
+        return errors.invalid(message)
 
     def _thinking_tokens(self, request: MessagesRequest) -> int | None:
         return min(self._engine.config.thinking_tokens, request.max_tokens) if thinks(request) else None

@@ -6,9 +6,10 @@ the prompt-caching page, read 2026-11-22; litellm's public model table for the o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
+from tokenopt_pipeline.sandbox.replay import is_replay
 
 _FOUR_EFFORTS = ("low", "medium", "high", "max")
 _FIVE_EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -214,3 +215,11 @@ MODELS: tuple[AnthropicModel, ...] = (
 )
 
 BY_NAME = {name: model for model in MODELS for name in (model.id, *model.aliases)}
+
+# What a model of recordings takes and refuses: it has none of its own.
+_REPLAYING = replace(BY_NAME["claude-haiku-4-5"], aliases=(), thinks_by_default=False)
+
+
+def model_named(name: str) -> AnthropicModel | None:
+    """The model called `name`."""
+    return replace(_REPLAYING, id=name) if is_replay(name) else BY_NAME.get(name)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox.anthropic_errors import invalid, model_unknown
-from tokenopt_pipeline.sandbox.anthropic_models import BY_NAME, AnthropicModel
+from tokenopt_pipeline.sandbox.anthropic_models import AnthropicModel, model_named
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, compact, strings_in
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -110,14 +110,15 @@ def read_request(body: bytes, *, counting: bool) -> MessagesRequest:
     asked_model = fields["model"]
     if not isinstance(asked_model, str):
         raise invalid("model: Input should be a valid string")
-    if asked_model not in BY_NAME:
+    model = model_named(asked_model)
+    if model is None:
         raise model_unknown(asked_model)
     messages, roles = _messages(fields["messages"])
     tool_choice = _typed(fields, "tool_choice", ("auto", "any", "tool", "none"))
     output_config = as_object(fields.get("output_config"))
     stream = fields.get("stream")
     return MessagesRequest(
-        model=BY_NAME[asked_model],
+        model=model,
         asked_model=asked_model,
         max_tokens=0 if counting else _max_tokens(fields["max_tokens"]),
         stream=stream is True,

@@ -21,7 +21,6 @@ from tokenopt_pipeline.sandbox.prefix_cache import CacheUse
 from tokenopt_pipeline.sandbox.reply import Question, Reply
 from tokenopt_pipeline.sandbox.seals import digest_of
 from tokenopt_pipeline.sandbox.tokens import CHARS_PER_TOKEN, tokens_of
-from tokenopt_pipeline.sandbox.tool_calls import answer_or_call
 
 _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
 
@@ -57,6 +56,9 @@ class ChatDoor(Door):
     def _failure(self, fault: Fault) -> ChatRefused | None:
         return errors.failure(self._server, fault)
 
+    def _not_recorded(self, message: str) -> ChatRefused:
+        return errors.invalid(self._server, message, "messages")
+
     async def _complete(self, http: Request, request_id: str) -> Response:
         self._admit()
         body = await self._body(http)
@@ -68,8 +70,8 @@ class ChatDoor(Door):
         counters = self._engine.counters
         created_s = self._engine.clock()
         use = CacheUse(uncached_tokens=request.prompt_tokens)
-        await self._begin_response(fault, use)
         reply = self._reply(request, fault)
+        await self._begin_response(fault, use)
         counters.count_call(
             model=request.model,
             stop_reason=_finish_reason(reply),
@@ -86,7 +88,8 @@ class ChatDoor(Door):
         unbound = request.format_kind == "text" and promises_json(request.system, request.prompt)
         if request.format_kind == "json_object" or unbound:
             schema = promised_schema(request.system, request.prompt)
-        reply = answer_or_call(
+        reply = self._say(
+            request.model,
             Question(
                 system=request.system,
                 prompt=request.prompt,
@@ -95,7 +98,6 @@ class ChatDoor(Door):
                 max_tokens=request.max_tokens,
             ),
             request.offer,
-            self._engine.tools,
             fault,
         )
         if unbound and self._server.fenced and not reply.refused and not reply.calls and fault is not Fault.PROSE:

@@ -10,6 +10,7 @@ from tokenopt_pipeline.sandbox.chat_config import Capability, CustomServer
 from tokenopt_pipeline.sandbox.chat_turns import calls_text, read_offer
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, compact, strings_in
 from tokenopt_pipeline.sandbox.pack import asked_in
+from tokenopt_pipeline.sandbox.replay import is_replay
 from tokenopt_pipeline.sandbox.tokens import tokens_of_chars
 from tokenopt_pipeline.sandbox.tool_calls import Offer
 
@@ -70,7 +71,7 @@ def read_request(body: bytes, server: CustomServer) -> ChatRequest:
     """The request in `body`. Raises ChatRefused."""
     fields = _fields(body, server)
     model = fields.get("model")
-    if model not in server.models:
+    if model not in server.models and not is_replay(str(model)):
         raise errors.model_unknown(server, str(model))
     if fields.get("stream") is True:
         raise errors.invalid(server, "This server does not stream.", "stream")

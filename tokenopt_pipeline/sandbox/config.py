@@ -33,6 +33,8 @@ class SandboxConfig:
     batches: BatchSettings = field(default_factory=BatchSettings)
     faults: FaultPlan = field(default_factory=FaultPlan)
     tools: ToolPlan = field(default_factory=ToolPlan)
+    replay: Path | None = None
+    """Recorded outputs that models called `replay/…` answer with."""
     # 32 MB is the real limit: https://platform.claude.com/docs/en/api/errors, read 2026-11-22.
     max_body_bytes: int = 32 * 1024 * 1024
     max_cache_entries: int = 10_000
@@ -69,6 +71,7 @@ class SandboxConfig:
             batches=BatchSettings.from_json(config.get("batches", {})),
             faults=FaultPlan.from_json(config.get("faults", {})),
             tools=ToolPlan.from_json(config.get("tools", {})),
+            replay=_path(config.get("replay")),
             max_body_bytes=_whole(config, "max_body_bytes", default.max_body_bytes),
             max_cache_entries=_whole(config, "max_cache_entries", default.max_cache_entries),
             max_remembered_bodies=_whole(config, "max_remembered_bodies", default.max_remembered_bodies),
@@ -91,6 +94,12 @@ def _hidden_prompt(value: Json) -> HiddenPrompt:
         return HiddenPrompt(**{name: _whole(hidden, name, 0) for name in hidden})
     except ValueError as error:
         raise ConfigRefused(str(error)) from error
+
+
+def _path(value: Json) -> Path | None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigRefused(f"replay must be the path of a file, or null, found {value!r}")
+    return None if value is None else Path(value)
 
 
 def _whole(value: JsonObject, key: str, default: int) -> int:

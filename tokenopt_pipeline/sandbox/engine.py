@@ -12,6 +12,7 @@ from tokenopt_pipeline.sandbox.faults import FaultDraw, FaultPlan
 from tokenopt_pipeline.sandbox.google_caches import CachedContents
 from tokenopt_pipeline.sandbox.prefix_cache import PrefixCache
 from tokenopt_pipeline.sandbox.rate_limit import RequestLimit
+from tokenopt_pipeline.sandbox.replay import Recordings
 from tokenopt_pipeline.sandbox.virtual_clock import VirtualClock
 
 
@@ -26,6 +27,7 @@ class Engine:
         # Identifiers must not repeat after a restart: callers may store them under a unique constraint.
         self._salt = hashlib.sha256(f"{id(self)}:{clock()!r}".encode()).digest()
         self._identifiers = 0
+        self.recordings = Recordings(config.replay)
         self.set_faults(config.faults)
         self.reset()
 

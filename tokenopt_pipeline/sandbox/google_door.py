@@ -24,8 +24,6 @@ from tokenopt_pipeline.sandbox.json_value import JsonObject
 from tokenopt_pipeline.sandbox.pack import promised_schema
 from tokenopt_pipeline.sandbox.prefix_cache import CacheUse
 from tokenopt_pipeline.sandbox.reply import Question, Reply
-from tokenopt_pipeline.sandbox.tool_calls import answer_or_call
-from tokenopt_pipeline.sandbox.tool_plan import ToolPlan
 
 _VERSIONS = ("v1", "v1beta")
 _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
@@ -43,10 +41,10 @@ class GoogleDoor(Door):
         cached = "/v1beta/cachedContents"
         generate = self._answering(self._generate, counted=True)
         return [
-            Route("/{version}/models/{model}:generateContent", generate, methods=["POST"]),
-            Route("/{version}/models/{model}:countTokens", self._answering(self._count_tokens), methods=["POST"]),
+            Route("/{version}/models/{model:path}:generateContent", generate, methods=["POST"]),
+            Route("/{version}/models/{model:path}:countTokens", self._answering(self._count_tokens), methods=["POST"]),
             Route("/{version}/models", self._answering(self._list_models), methods=["GET"]),
-            Route("/{version}/models/{model}", self._answering(self._show_model), methods=["GET"]),
+            Route("/{version}/models/{model:path}", self._answering(self._show_model), methods=["GET"]),
             Route(cached, self._answering(_keyed(caches.create)), methods=["POST"]),
             Route(cached, self._answering(_keyed(caches.show_all)), methods=["GET"]),
             Route(f"{cached}/{{cache_id}}", self._answering(_keyed(caches.show)), methods=["GET"]),
@@ -70,6 +68,9 @@ class GoogleDoor(Door):
     def _failure(self, fault: Fault) -> GoogleRefused | None:
         return errors.failure(fault)
 
+    def _not_recorded(self, message: str) -> GoogleRefused:
+        return errors.invalid(message)
+
     async def _generate(self, http: Request, request_id: str) -> Response:
         key = key_of(http)
         self._admit()
@@ -89,14 +90,15 @@ class GoogleDoor(Door):
             use = self._implicit_use(request, key, body)
         else:
             use = CacheUse(read_tokens=cached.tokens, uncached_tokens=total_tokens - cached.tokens)
-        await self._begin_response(fault, use)
         thoughts_tokens = min(self._engine.config.thinking_tokens, request.max_output_tokens) if request.thinks else 0
+        reply = self._reply(request, cached, request.max_output_tokens - thoughts_tokens, fault)
+        await self._begin_response(fault, use)
         answered = Answered(
             response_id=self._engine.identifier(""),
             model=request.model,
             key=key,
             thinks=request.thinks,
-            reply=_reply(request, cached, self._engine.tools, request.max_output_tokens - thoughts_tokens, fault),
+            reply=reply,
             prompt_blocked=fault is Fault.BLOCK_PROMPT,
             thoughts_tokens=thoughts_tokens,
             use=use,
@@ -111,6 +113,21 @@ class GoogleDoor(Door):
         )
         await self._write_out(answered.output_tokens)
         return json_response(response_body(answered), 200)
+
+    def _reply(
+        self, request: GenerateRequest, cached: CachedContent | None, max_tokens: int, fault: Fault | None
+    ) -> Reply:
+        parts = request.parts if cached is None else (*cached.parts, *request.parts)
+        system = "\n".join(part.text for part in parts if part.role == "system")
+        schema = request.schema
+        if schema is None and request.json_mode:
+            schema = promised_schema(system, request.prompt)
+        return self._say(
+            request.model.id,
+            Question(system=system, prompt=request.prompt, schema=schema, as_tool=False, max_tokens=max_tokens),
+            request.offer,
+            fault,
+        )
 
     async def _count_tokens(self, http: Request, request_id: str) -> Response:
         key = key_of(http)
@@ -200,19 +217,3 @@ def _model(http: Request, method: str) -> GeminiModel:
     if model is None:
         raise errors.model_unknown(name, version, method)
     return model
-
-
-def _reply(
-    request: GenerateRequest, cached: CachedContent | None, plan: ToolPlan, max_tokens: int, fault: Fault | None
-) -> Reply:
-    parts = request.parts if cached is None else (*cached.parts, *request.parts)
-    system = "\n".join(part.text for part in parts if part.role == "system")
-    schema = request.schema
-    if schema is None and request.json_mode:
-        schema = promised_schema(system, request.prompt)
-    return answer_or_call(
-        Question(system=system, prompt=request.prompt, schema=schema, as_tool=False, max_tokens=max_tokens),
-        request.offer,
-        plan,
-        fault,
-    )

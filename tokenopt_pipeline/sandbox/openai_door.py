@@ -23,8 +23,6 @@ from tokenopt_pipeline.sandbox.openai_rules import check_request
 from tokenopt_pipeline.sandbox.openai_turns import check_turns, offer_of
 from tokenopt_pipeline.sandbox.pack import promised_schema
 from tokenopt_pipeline.sandbox.reply import Question, Reply
-from tokenopt_pipeline.sandbox.tool_calls import answer_or_call
-from tokenopt_pipeline.sandbox.tool_plan import ToolPlan
 
 # Shown but never enforced; the figures of recorded exchanges.
 _SHOWN_TOKEN_LIMIT = 30_000_000
@@ -72,6 +70,9 @@ class OpenAIDoor(Door):
     def _failure(self, fault: Fault) -> OpenAIRefused | None:
         return errors.failure(fault)
 
+    def _not_recorded(self, message: str) -> OpenAIRefused:
+        return errors.invalid(message, param="input")
+
     async def _create_response(self, http: Request, request_id: str) -> Response:
         key = _key(http)
         self._admit()
@@ -88,16 +89,17 @@ class OpenAIDoor(Door):
         counters = self._engine.counters
         started_s = self._engine.clock()
         use = cache_use(request, self._engine.cache, key, started_s)
-        await self._begin_response(fault, use)
         limit = request.max_output_tokens or request.model.max_output_tokens
         reasons = request.thinks and not request.prewarm
         reasoning_tokens = min(self._engine.config.thinking_tokens, limit) if reasons else None
+        reply = self._reply(request, limit - (reasoning_tokens or 0), fault)
+        await self._begin_response(fault, use)
         answered = Answered(
             response_id=self._engine.identifier("resp_"),
             created_s=started_s,
             request=request,
             key=key,
-            reply=_reply(request, self._engine.tools, limit - (reasoning_tokens or 0), fault),
+            reply=reply,
             filtered=fault is Fault.BLOCK_PROMPT,
             reasoning_tokens=reasoning_tokens,
             use=use,
@@ -115,6 +117,24 @@ class OpenAIDoor(Door):
             return StreamingResponse(_stream(answered, per_token_s), media_type="text/event-stream; charset=utf-8")
         await self._write_out(answered.output_tokens)
         return json_response(response_body(answered), 200)
+
+    def _reply(self, request: ResponsesRequest, max_tokens: int, fault: Fault | None) -> Reply:
+        if request.prewarm:
+            return Reply(text="", as_tool=False, output_tokens=0)
+        system, prompt = question_text(request)
+        json_mode = request.format_kind == "json_object"
+        return self._say(
+            request.asked_model,
+            Question(
+                system=system,
+                prompt=prompt,
+                schema=promised_schema(system, prompt) if json_mode else request.format_schema,
+                as_tool=False,
+                max_tokens=max_tokens,
+            ),
+            offer_of(request),
+            fault,
+        )
 
     async def _count_tokens(self, http: Request, request_id: str) -> Response:
         key = _key(http)
@@ -142,25 +162,6 @@ class OpenAIDoor(Door):
 
     async def _unknown(self, http: Request, request_id: str) -> Response:
         raise errors.path_unknown(http.method, f"/{http.path_params['path']}")
-
-
-def _reply(request: ResponsesRequest, plan: ToolPlan, max_tokens: int, fault: Fault | None) -> Reply:
-    if request.prewarm:
-        return Reply(text="", as_tool=False, output_tokens=0)
-    system, prompt = question_text(request)
-    json_mode = request.format_kind == "json_object"
-    return answer_or_call(
-        Question(
-            system=system,
-            prompt=prompt,
-            schema=promised_schema(system, prompt) if json_mode else request.format_schema,
-            as_tool=False,
-            max_tokens=max_tokens,
-        ),
-        offer_of(request),
-        plan,
-        fault,
-    )
 
 
 def _key(http: Request) -> str:

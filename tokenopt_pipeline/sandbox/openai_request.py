@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox import openai_errors as errors
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, compact, strings_in
-from tokenopt_pipeline.sandbox.openai_models import BY_NAME, EFFORTS, OpenAIModel
+from tokenopt_pipeline.sandbox.openai_models import EFFORTS, OpenAIModel, model_named
 from tokenopt_pipeline.sandbox.pack import asked_in
 
 MIN_OUTPUT_TOKENS = 16
@@ -96,9 +96,9 @@ def read_request(body: bytes, *, counting: bool) -> ResponsesRequest:
         raise errors.missing("model")
     if not isinstance(asked_model, str):
         raise errors.wrong_type("model", "a string")
-    if asked_model not in BY_NAME:
+    model = model_named(asked_model)
+    if model is None:
         raise errors.model_unknown(asked_model)
-    model = BY_NAME[asked_model]
     if fields.get("input") is None:
         raise errors.missing("input")
     _refuse_what_needs_memory(fields)

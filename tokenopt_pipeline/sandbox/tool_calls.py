@@ -54,7 +54,9 @@ def answer_or_call(question: Question, offer: Offer, plan: ToolPlan, fault: Faul
         uses = _planned(question.prompt, offer, plan)
         if uses:
             return _calling(uses, question.max_tokens, fault)
-    tool = _answering_tool(question.prompt, offer, plan) if may_call else None
+    tool = None
+    if may_call and (offer.must_call or offer.rounds < plan.rounds):
+        tool = answering_tool(question.prompt, offer)
     if tool is None:
         return compose_reply(question, fault)
     reply = compose_reply(replace(question, schema=tool.schema, as_tool=True), fault)
@@ -74,12 +76,10 @@ def _planned(prompt: str, offer: Offer, plan: ToolPlan) -> tuple[ToolUse, ...]:
     )
 
 
-def _answering_tool(prompt: str, offer: Offer, plan: ToolPlan) -> OfferedTool | None:
+def answering_tool(prompt: str, offer: Offer) -> OfferedTool | None:
     """The tool whose arguments are the answer; None when the answer is text."""
     takes = next((tool for tool in offer.tools if _takes_answer(tool, prompt)), None)
-    if offer.must_call:
-        return takes or offer.tools[0]
-    return takes if offer.rounds < plan.rounds else None
+    return takes or (offer.tools[0] if offer.must_call else None)
 
 
 def _takes_answer(tool: OfferedTool, prompt: str) -> bool:

@@ -23,6 +23,7 @@ from tokenopt_pipeline.ports import (
 )
 from tokenopt_pipeline.stages.batching import Batching
 from tokenopt_pipeline.stages.collect import Collector
+from tokenopt_pipeline.stages.follow import Follower
 from tokenopt_pipeline.stages.keep import KeptPrefixes, give_back
 from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
 from tokenopt_pipeline.stages.receive import Receiver
@@ -99,6 +100,14 @@ class Line:
             models=self.supply.models(run),
             prices=self.supply.prices(run).in_batches(run.policy.batches.price_share),
             validators=self.validators,
+            follower=Follower(
+                run=run,
+                models=self.supply.models(run),
+                prices=self.supply.prices(run),
+                packs=self.packs,
+                calls=self.calls,
+                clock=self.clock,
+            ),
             stop=self.stop,
         )
         with self.shards.exclusive(shard):

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tokenopt_pipeline.domain.batch_policy import Mode, choose_mode
+from tokenopt_pipeline.domain.moves import Move
 from tokenopt_pipeline.domain.packing import PackLimits, PlannedPack
 from tokenopt_pipeline.domain.policy import Policy
-from tokenopt_pipeline.domain.routing import ModelRef, Route
+from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Prices
@@ -31,21 +32,23 @@ def mode_for(policy: Policy, ref: ModelRef, *, asked: str, packs: int, prices: P
 
 
 def with_modes(
-    run: Run, planned: Sequence[tuple[Route, PackLimits, PlannedPack]], *, prices: Prices
-) -> list[tuple[Route, PackLimits, PlannedPack]]:
+    run: Run, planned: Sequence[tuple[Move, PackLimits, PlannedPack]], *, prices: Prices
+) -> list[tuple[Move, PackLimits, PlannedPack]]:
     """The packs with their mode, and the reason for it behind the route's own.
 
     A run's other shards send about as many packs to a model as this one.
     """
-    counts = Counter(str(route.model) for route, _, _ in planned)
+    counts = Counter(str(move.route.model) for move, _, _ in planned)
     modes: dict[str, Mode] = {}
     result = []
-    for route, limits, pack in planned:
+    for move, limits, pack in planned:
+        route = move.route
         name = str(route.model)
         if name not in modes:
             modes[name] = mode_for(
                 run.policy, route.model, asked=run.mode, packs=counts[name] * run.n_shards, prices=prices
             )
         mode = modes[name]
-        result.append((replace(route, mode=mode.name, reason=f"{route.reason} {mode.reason}"), limits, pack))
+        route = replace(route, mode=mode.name, reason=f"{route.reason} {mode.reason}")
+        result.append((replace(move, route=route), limits, pack))
     return result

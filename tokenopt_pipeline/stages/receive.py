@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from tokenopt_pipeline.domain.batch_results import Judgement, ResultCounts, Worth, judge
-from tokenopt_pipeline.domain.batches import Batch, BatchOutcome, BatchState
+from tokenopt_pipeline.domain.batches import Batch, BatchOutcome, BatchState, supports_batches
+from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import (
     ContextWindowExceeded,
     ModelUnknown,
@@ -26,6 +28,7 @@ from tokenopt_pipeline.ports import (
     Prices,
 )
 from tokenopt_pipeline.stages.batching import Batching
+from tokenopt_pipeline.stages.follow import Follower, violations_of
 from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request
 
 _AT_ONCE = 200
@@ -45,6 +48,7 @@ class Receiver:
     #: Of batches.
     prices: Prices
     validators: AnswerValidators
+    follower: Follower
     stop: Callable[[], bool] = lambda: False
 
     def receive(self, shard: Shard) -> dict[str, int]:
@@ -119,13 +123,13 @@ class Receiver:
     def _settle(self, batch: Batch, counts: dict[str, int]) -> None:
         """Settles what has a line, one transaction each."""
         provider = self.batching.supply.batches(batch.provider, self.run.kind)
-        violation = self.validators.violation_of(self.run.schema)
+        violations = violations_of(self.run, self.validators)
         after = 0
         while provider is not None and (some := self.batching.imports.under_way(batch, after=after, most=_AT_ONCE)):
             for batched in some:
                 if self.stop():
                     raise KeyboardInterrupt
-                self._settle_one(batch, batched, provider, violation, counts)
+                self._settle_one(batch, batched, provider, violations[batched.pack.origin.asks], counts)
             after = some[-1].call_no
 
     def _settle_one(
@@ -152,7 +156,7 @@ class Receiver:
                     problem=problem,
                     latency_ms=latency_ms,
                 )
-                self.calls.settle(refused, now=now)
+                self._store(refused, batched, now)
             else:
                 self._fail(batched, problem)
             return
@@ -170,15 +174,24 @@ class Receiver:
             prices=self.prices,
         )
         if batched.is_open:
-            # What is asked again goes the pack's way as it is now.
-            mode = batched.pack.route.mode
-            again = [replace(pack, route=replace(pack.route, mode=mode)) for pack in settled.again]
-            self.calls.settle(replace(settled, again=again), now=now)
+            self._store(settled, batched, now)
             counts["calls"] += 1
         else:
             # The pack was asked again in another way before this came.
             self.calls.supersede(settled, now=now)
             counts["late"] += 1
+
+    def _store(self, call: AnsweredCall, batched: BatchedCall, now: datetime) -> None:
+        """Settles a call; what it leads to goes the pack's way as it is now, as far as that provider takes batches."""
+        call = self.follower.follow(call)
+        mode = batched.pack.route.mode
+        again = [
+            replace(
+                pack, route=replace(pack.route, mode=mode if supports_batches(pack.route.model.provider) else "sync")
+            )
+            for pack in call.again
+        ]
+        self.calls.settle(replace(call, again=again), now=now)
 
     def _fail(self, batched: BatchedCall, problem: TokenOptError) -> None:
         self.calls.fail(

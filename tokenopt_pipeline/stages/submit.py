@@ -17,6 +17,7 @@ from tokenopt_pipeline.domain.errors import (
     TerminalError,
     TransientError,
 )
+from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.outputs import Finding, failed_answer
 from tokenopt_pipeline.domain.retries import NextStep
 from tokenopt_pipeline.domain.runs import Run, RunState, Shard
@@ -59,16 +60,17 @@ class Submitter:
         self._resolve_intents(shard)
         if self.run.state is not RunState.OPEN:
             return counts
-        by_group: dict[tuple[str, int], list[UnsentPack]] = {}
+        by_group: dict[tuple[str, Asks, int], list[UnsentPack]] = {}
         for unsent in self.batching.intents.unsent(shard):
             left = after_last_round(self.run.policy.batches, rounds=unsent.rounds)
             if left is None:
-                by_group.setdefault((str(unsent.pack.route.model), unsent.rounds), []).append(unsent)
+                group = (str(unsent.pack.route.model), unsent.pack.origin.asks, unsent.rounds)
+                by_group.setdefault(group, []).append(unsent)
             elif left.name == "sync":
                 self.batching.intents.set_mode([unsent.pack.pack_no], mode="sync", reason=left.reason)
             else:
                 self._fail(unsent, left.reason)
-        for (_, rounds), waiting in by_group.items():
+        for (_, _, rounds), waiting in by_group.items():
             for batch in self._made(waiting, round_no=rounds + 1):
                 counts["batches"] += 1
                 counts["requests"] += batch.n_requests
@@ -105,7 +107,7 @@ class Submitter:
         )
 
     def _made(self, waiting: Sequence[UnsentPack], *, round_no: int) -> list[Batch]:
-        """Batches of packs that go to one model, in order."""
+        """Batches of packs that ask one model the same, in order."""
         provider_name = waiting[0].pack.route.model.provider
         provider = self.batching.supply.batches(provider_name, self.run.kind)
         if provider is None:

@@ -71,11 +71,12 @@ _MATRIX = {
     "a routing rule to no tier": _run(
         "--policy", "rule.yaml", words=("rule.yaml:4", "routing.rules[0].tier", "'huge'")
     ),
-    "escalation, which no run does yet": _run(
-        "--set", "routing.escalation={enabled: true}", words=("routing.escalation.enabled", "this version")
+    "a fallback model that nobody knows": _run(
+        *("--set", "routing.models={mid: [anthropic/claude-sonnet-5-5, anthropic/claude-nobody]}"),
+        words=("anthropic/claude-nobody", "not in the model table"),
     ),
-    "two passes, which no run does yet": _run(
-        "--set", "routing.rules=[{id: r, two_pass: {}}]", words=("rule r", "two-pass", "this version")
+    "two passes that find nothing out": _run(
+        "--set", "routing.rules=[{id: r, two_pass: {simple: mid}}]", words=("rules[0].two_pass", "nothing to find out")
     ),
     "a pack size of 0": _set("packing.pack_size=0", "packing.pack_size = 0", "1 to 100"),
     "a pack size of 10000": _set("packing.pack_size=10000", "packing.pack_size = 10000", "1 to 100"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -251,3 +252,17 @@ def test_batch_objects_and_results_have_the_keys_of_recorded_ones(
         bodies = [record["response_body"] for record in theirs if record["endpoint"] == endpoint]
         assert_covers(mine.model_dump(mode="json"), bodies)
         assert_covers(mine.request_counts.model_dump(), [body["request_counts"] for body in bodies])
+
+
+def test_lines_of_results_have_the_keys_of_recorded_ones(client: anthropic.Anthropic, sandbox: Sandbox) -> None:
+    texts = [record["response_body"] for record in recordings() if record["endpoint"].endswith("/results")]
+    theirs = [json.loads(line) for text in texts if isinstance(text, str) for line in text.splitlines()]
+    theirs += [text for text in texts if isinstance(text, dict)]
+    assert len(theirs) > 5
+    batch = create(client, 1)
+    sandbox.control.advance(TURNAROUND_S)
+    raw = client.messages.batches.with_raw_response.results(batch.id)
+    mine = json.loads(raw.http_response.read())
+    assert_covers(mine, theirs)
+    assert_covers(mine["result"], [line["result"] for line in theirs])
+    assert_covers(mine["result"]["message"], [line["result"]["message"] for line in theirs])

@@ -44,7 +44,8 @@ class WatchedCalls:
     """A call store that notes, after each intent, what is spent and reserved. All stores are called by one thread."""
 
     def __init__(self, rig: Rig, run: Run, calls: CallStore) -> None:
-        self.settle, self.fail, self.supersede = calls.settle, calls.fail, calls.supersede
+        self.settle, self.fail = calls.settle, calls.fail
+        self.leave, self.supersede = calls.leave, calls.supersede
         self.committed: list[Decimal] = []
         self._rig, self._run, self._begin = rig, run, calls.begin
 

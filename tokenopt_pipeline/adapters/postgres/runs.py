@@ -62,6 +62,7 @@ class PostgresRuns:
                 n_shards=len(new.spans),
                 budget_usd=policy.run.budget_usd,
                 learned=Jsonb(new.learned.document()),
+                classification_tokens=new.classification_tokens,
                 now=now,
             )
             if inserted is not None:
@@ -143,4 +144,5 @@ def _run(found: DictRow) -> Run:
         n_blocks=found["n_blocks"],
         n_shards=found["n_shards"],
         learned=parse_learned(found["learned"]),
+        classification_tokens=found["classification_tokens"],
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
 from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows
+from tokenopt_pipeline.adapters.postgres.routing_stories import PostgresRoutingStories
 from tokenopt_pipeline.domain.cache_breaks import cache_summary
 from tokenopt_pipeline.domain.overlays import OverlayStatus
 from tokenopt_pipeline.domain.routing import default_model
@@ -73,6 +74,7 @@ class PostgresSummaries:
                 "output": ledger["output"],
             },
             "cache": cache_summary(PostgresCacheStories(self._connection, tables=self._tables).of(run)),
+            "routing": PostgresRoutingStories(self._connection).of(run),
             "kept_prefixes": kept["kept"],
             "usd": None if unpriced else float(ledger["usd"] + kept["usd"]),
             "usd_baseline": self._baseline(run),
