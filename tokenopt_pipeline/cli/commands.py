@@ -316,17 +316,19 @@ def demo(as_json: bool) -> int:
 
 
 def _add_operating_commands() -> None:
-    # In files of their own: they operate the product, prepare its references or learn from it; these here use it.
-    from tokenopt_pipeline.cli import batching, indexing, mcp_serving, operating, routing, webhooks_serving
+    # In files of their own: they operate the product, prepare its references, learn from it or measure it; these use it.
+    from tokenopt_pipeline.cli import (
+        batching,
+        benchmarking,
+        indexing,
+        mcp_serving,
+        operating,
+        routing,
+        webhooks_serving,
+    )
 
-    for command in (
-        *operating.COMMANDS,
-        *indexing.COMMANDS,
-        *routing.COMMANDS,
-        *batching.COMMANDS,
-        mcp_serving.mcp,
-        webhooks_serving.webhooks,
-    ):
+    groups = (operating.COMMANDS, indexing.COMMANDS, routing.COMMANDS, batching.COMMANDS, benchmarking.COMMANDS)
+    for command in (*(command for group in groups for command in group), mcp_serving.mcp, webhooks_serving.webhooks):
         tokenopt.add_command(command)
 
 
