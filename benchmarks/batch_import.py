@@ -35,9 +35,9 @@ insert into run (run_id, collection_no, schema_hash, policy, policy_hash, policy
                  kind, n_blocks, n_shards, created_at)
   values ('r', 1, 's', '{}', 'p', '{}', 'i', gen_random_uuid(), 'async', 'simulated', 1, 1, now());
 insert into shard values (1, 0, 0, 1);
-insert into pack (run_no, shard_no, generation, tier, model, mode, route_rule, route_reason, cache_reason, input_tokens,
+insert into pack (run_no, shard_no, generation, tier, first_tier, model, mode, route_rule, route_reason, cache_reason, input_tokens,
                   output_tokens, max_tokens, output_scale, limits, created_at)
-  select 1, 0, 0, 'small', 'anthropic/m', 'async', 'r', 'r', 'r', 1, 1, 1, 1, '{}', now() from generate_series(1, N);
+  select 1, 0, 0, 'small', 'small', 'anthropic/m', 'async', 'r', 'r', 'r', 1, 1, 1, 1, '{}', now() from generate_series(1, N);
 insert into call (pack_no, run_no, try_no, fingerprint, started_at) select pack_no, 1, 1, 'f', now() from pack;
 insert into batch (run_no, shard_no, model, key, round, state, n_requests, n_bytes, batch_id, intended_at, look_at, outcome)
   values (1, 0, 'anthropic/m', 'KEY', 1, 'ended', N, 1, 'b', now(), now(), 'completed');
