@@ -15,6 +15,8 @@ _VENDORS = {
     "openai": (("OPENAI_API_KEY",), "OPENAI_BASE_URL"),
     "google": (("GEMINI_API_KEY", "GOOGLE_API_KEY"), "GOOGLE_GEMINI_BASE_URL"),
 }
+#: Provider -> the variable with its webhooks' secret; OpenAI's is the one its SDK reads. Anthropic has no webhooks for batches.
+WEBHOOK_VARIABLES = {"openai": "OPENAI_WEBHOOK_SECRET", "google": "TOKENOPT_GOOGLE_WEBHOOK_SECRET"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class Settings:
     #: Where `custom/…` embedders are asked, and with which key; None: nowhere, no key.
     embeddings_base_url: str | None = None
     embeddings_api_key: str | None = field(default=None, repr=False)
+    #: Provider -> the secret its webhooks are signed with.
+    webhook_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: What clients of our own tool server have to show; None: one is made up for each server.
     mcp_token: str | None = None
     #: Folder of real documents that benchmarks measure on; None: it is not on this machine.
@@ -61,6 +65,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=Path(home).expanduser().resolve(),
         database_url=env.get("TOKENOPT_DATABASE_URL") or None,
+        webhook_secrets={name: env[variable] for name, variable in WEBHOOK_VARIABLES.items() if env.get(variable)},
         mcp_token=env.get("TOKENOPT_MCP_TOKEN") or None,
         documents=_documents(env.get("TOKENOPT_SHARED")),
         in_ci=env.get("CI", "").lower() not in ("", "0", "false"),

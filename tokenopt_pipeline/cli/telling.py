@@ -47,6 +47,9 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
                 yield f"references  {call['context_kind']}, {call['context_tokens']:,} tokens ({call['context_cause']}): {call['context_reason']}"
             if call["bridge_cause"] is not None:
                 yield f"bridge      asked plainly, {call['bridge_cause']}: {call['bridge_reason']}"
+        if call["batch_no"] is not None:
+            outcome = f", {call['batch_outcome']}" if call["batch_outcome"] else ""
+            yield f"batch       {call['batch_no']}, round {call['batch_round']}: {call['batch_id'] or 'no id yet'}, {call['batch_state']}{outcome}"
         yield from _call_lines(call)
     if story["status"] == OverlayStatus.FAILED:
         yield f"outcome     failed, {story['error_class']}: {story['error_detail']}"
@@ -73,7 +76,9 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
     if call["call_no"] is None:
         yield "call        none yet"
         return
-    if call["state"] == "started":
+    if call["state"] == "started" and call["batch_no"] is not None and call["batch_state"] != "closed":
+        yield f"call        {call['call_no']}, try {call['try_no']}: begun {call['started_at']:%H:%M:%S}, the batch has not come back"
+    elif call["state"] == "started":
         yield f"call        {call['call_no']}, try {call['try_no']}: begun {call['started_at']:%H:%M:%S}, answer never stored"
     elif call["input_uncached"] is None:
         yield f"call        {call['call_no']}, try {call['try_no']}: {call['error_class']}, {call['error_message']}"

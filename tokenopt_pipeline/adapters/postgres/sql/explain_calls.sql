@@ -6,7 +6,8 @@ select p.pack_no, p.parent_pack_no, p.generation, p.asks, p.cause, p.hops, p.obs
   v.cause as bridge_cause, v.reason as bridge_reason, t.tool_calls, t.calls_made, t.tools_ms,
   c.call_no, c.try_no, c.state, c.error_class, c.error_message, c.started_at,
   l.input_uncached, l.cache_write_5m, l.cache_write_1h, l.cache_read, l.output, l.usd, l.latency_ms, l.request_id, l.kind,
-  m.finding, m.detail, m.answer, m.is_last, m.doubts, m.verdict
+  m.finding, m.detail, m.answer, m.is_last, m.doubts, m.verdict,
+  b.batch_no, b.batch_id, b.round as batch_round, b.state as batch_state, b.outcome as batch_outcome
 from pack_block pb
 join pack p using (pack_no)
 left join pack_context x using (pack_no)
@@ -14,6 +15,8 @@ left join call c on c.pack_no = p.pack_no
 left join conversation v on v.pack_no = p.pack_no
 left join turn t on t.call_no = c.call_no
 left join ledger l on l.call_no = c.call_no
+left join batch_request q on q.call_no = c.call_no
+left join batch b on b.batch_no = q.batch_no
 left join model_output m on m.call_no = c.call_no and m.block_no = pb.block_no
 where pb.run_no = %(run_no)s and pb.block_no = %(block_no)s
 order by p.pack_no, c.try_no
