@@ -39,14 +39,7 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
     for call in story["calls"]:
         if call["pack_no"] != pack:
             pack = call["pack_no"]
-            source = f", {_CAUSES[call['cause']]} pack {call['parent_pack_no']}" if call["parent_pack_no"] else ""
-            yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{source}; attempts spoilt before: {call['attempts_before']}"
-            yield f"route       {call['route_reason']}"
-            yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
-            if call["context_kind"] is not None:
-                yield f"references  {call['context_kind']}, {call['context_tokens']:,} tokens ({call['context_cause']}): {call['context_reason']}"
-            if call["bridge_cause"] is not None:
-                yield f"bridge      asked plainly, {call['bridge_cause']}: {call['bridge_reason']}"
+            yield from _pack_lines(call)
         if call["batch_no"] is not None:
             outcome = f", {call['batch_outcome']}" if call["batch_outcome"] else ""
             yield f"batch       {call['batch_no']}, round {call['batch_round']}: {call['batch_id'] or 'no id yet'}, {call['batch_state']}{outcome}"
@@ -62,6 +55,19 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
     answer = story["confirmed"] or story["staged"]
     if answer is not None:
         yield f"output      {json.dumps(answer, ensure_ascii=False)}"
+
+
+def _pack_lines(call: Mapping[str, Any]) -> Iterator[str]:
+    """The pack of a call: where it comes from, whom it asks and why, and what it carries."""
+    pack = call["pack_no"]
+    source = f", {_CAUSES[call['cause']]} pack {call['parent_pack_no']}" if call["parent_pack_no"] else ""
+    yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{source}; attempts spoilt before: {call['attempts_before']}"
+    yield f"route       {call['route_reason']}"
+    yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
+    if call["context_kind"] is not None:
+        yield f"references  {call['context_kind']}, {call['context_tokens']:,} tokens ({call['context_cause']}): {call['context_reason']}"
+    if call["bridge_cause"] is not None:
+        yield f"bridge      asked plainly, {call['bridge_cause']}: {call['bridge_reason']}"
 
 
 def add_cache_outcomes(story: Mapping[str, Any], findings: Iterable[CacheFinding]) -> None:
