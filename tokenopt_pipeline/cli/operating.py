@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,8 @@ def sandbox() -> None:
 @contract
 def serve(arguments: tuple[str, ...]) -> int:
     """Serve it in the foreground; `tokenopt sandbox serve --help` lists its options."""
-    return subprocess.run([sys.executable, "-m", "tokenopt_pipeline.sandbox", *arguments], check=False).returncode
+    # In this very process: a signal sent to the command must reach the server, or it would live on alone.
+    os.execv(sys.executable, [sys.executable, "-m", "tokenopt_pipeline.sandbox", *arguments])
 
 
 COMMANDS = (up, down, doctor, init, migrate, policy, sandbox)
