@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from tokenopt_pipeline import assembly
@@ -12,7 +13,8 @@ from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.figures import dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
-from tokenopt_pipeline.stages.plan import learn
+from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
+from tokenopt_pipeline.stages.plan import learn, run_mode
 from tokenopt_pipeline.stages.predict import predict_run
 
 
@@ -22,14 +24,15 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
     # A collection that does not exist is refused; one without blocks predicts nothing.
     assembly.collections_on(workspace.connection).document_ids(asked.collection)
     learned = learn(request, calls=PostgresLearning(workspace.connection))
-    predicted = predict_run(
-        request,
-        planning=PostgresPlanning(workspace.connection),
-        models=assembly.models_under(request.resolved.policy, learned),
-        prices=assembly.prices_under(request.resolved.policy),
-        validators=JsonSchemaValidators(),
-        tokenizer=O200kTokenizer(),
-    )
+    tables: dict[str, Any] = {
+        "planning": PostgresPlanning(workspace.connection),
+        "models": assembly.models_under(request.resolved.policy, learned),
+        "prices": assembly.prices_under(request.resolved.policy),
+        "validators": JsonSchemaValidators(),
+        "tokenizer": O200kTokenizer(),
+    }
+    request = within_budget(request, **tables)
+    predicted = predict_run(request, **tables)
     policy = request.resolved.policy
     usage = predicted.usage
     return {
@@ -38,7 +41,8 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         "schema": request.schema.ref,
         "policy_hash": request.resolved.policy_hash,
         "policy_sources": dict(request.resolved.sources),
-        "mode": "sync",
+        "mode": run_mode(request),
+        "modes": {model: asdict(mode) for model, mode in predicted.modes.items()},
         "shards": -(-predicted.blocks // policy.run.shard_blocks),
         "blocks": predicted.blocks,
         "outcomes": {
@@ -50,6 +54,8 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
             "outstanding": predicted.kept,
         },
         "skipped_by_rule": predicted.skipped_by_rule,
+        "checks": list(predicted.checks),
+        "tiers_within_budget": tiers_within_budget(request),
         "packs": predicted.packs,
         "calls": predicted.packs,
         "batches": 0,
@@ -75,8 +81,17 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         f"blocks      {p['blocks']:,} in {p['shards']} shard{'s' if p['shards'] != 1 else ''}: ask {outcomes['outstanding']:,}, reuse {outcomes['reused']:,}, "
         f"skip {outcomes['skipped']:,}{f' ({skipped})' if skipped else ''}",
         f"calls       {p['calls']:,}",
+        *(f"mode        {mode['name']} at {model}: {mode['reason']}" for model, mode in p.get("modes", {}).items()),
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output up to {tokens['output']:,}",
+        *(f"check       {said}" for said in p["checks"]),
+        *budget_lines(p["tiers_within_budget"]),
         f"dollars     up to {dollars(p['usd'])} predicted, at list price; answers are estimated from the schema alone",
         f"baseline    up to {dollars(p['usd_baseline'])} predicted: the same blocks one per call, nothing skipped, cached or packed",
     ]
+
+
+def budget_lines(tiers: Mapping[str, str]) -> list[str]:
+    """Which tiers the budget's own rules send block types to; nothing where it made none."""
+    told = ", ".join(f"{kind} to {tier}" for kind, tier in tiers.items())
+    return [f"tiers       chosen by marginal value to fit the budget: {told}"] if told else []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tokenopt_pipeline.domain.consequences import Consequence
 from tokenopt_pipeline.domain.outputs import DecodedAnswer
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
 from tokenopt_pipeline.domain.prefixes import Prefix
@@ -30,6 +31,9 @@ class AnsweredCall:
     assumptions: CallAssumptions
     answer: DecodedAnswer
     next_step: NextStep
+    #: Packs that ask blocks of this one once more, the same model or another.
     again: Sequence[NewPack]
+    #: Block -> what follows under the run's routing; for every block or, where routing was not asked, for none.
+    consequences: Mapping[int, Consequence] = field(default_factory=dict)
     error_class: str | None = None
     error_message: str | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tokenopt_pipeline.sandbox import openai_errors as errors
 from tokenopt_pipeline.sandbox.batches import BatchItem
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_object, compact
-from tokenopt_pipeline.sandbox.openai_models import BY_NAME
+from tokenopt_pipeline.sandbox.openai_models import model_named
 
 RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"
 _ENDPOINTS = (RESPONSES, CHAT)
@@ -133,7 +133,7 @@ class _Reading:
             self.items[custom_id] = BatchItem(custom_id=custom_id, body=encoded)
 
     def _model_fits(self, number: int, model: Json) -> bool:
-        if not isinstance(model, str) or model not in BY_NAME:
+        if not isinstance(model, str) or model_named(model) is None:
             message = f"The provided model '{model}' is not supported by the Batch API."
             self._refuse("model_not_found", message, number, "body.model")
             return False

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.caching import LONG, SHORT
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer, failed_answer
 from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS, PackableBlock, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
@@ -31,12 +33,13 @@ class PreparedCall:
     assumptions: CallAssumptions
 
 
-def run_prefix(run: Run, model: ModelSpec) -> Prefix:
-    """What all requests of the run to the model share."""
+def run_prefix(run: Run, model: ModelSpec, asks: Asks = Asks.ANSWER) -> Prefix:
+    """What all requests of the run to the model that ask the same share."""
+    schema = asked_of(run, asks).schema
     return prefix_of(
         model=str(model.ref),
-        system=system_prompt(run.schema),
-        output_schema=output_schema(run.schema),
+        system=system_prompt(schema),
+        output_schema=output_schema(schema),
         output_method=model.output_method,
         thinking=model.thinking,
     )
@@ -46,19 +49,20 @@ def prepare_call(
     run: Run, pack: OpenPack, members: Sequence[PackMember], *, model: ModelSpec, prices: Prices
 ) -> PreparedCall:
     """The request of a pack. The same pack gives the same bytes to the model."""
+    asked = asked_of(run, pack.origin.asks)
     blocks = [PromptBlock(ordinal=i, type=m.type, text=m.text) for i, m in enumerate(members, start=1)]
     request = ModelRequest(
         model=model,
-        system=system_prompt(run.schema),
-        user=user_prompt(run.schema, blocks),
-        output_schema=output_schema(run.schema),
+        system=system_prompt(asked.schema),
+        user=user_prompt(asked.schema, blocks),
+        output_schema=output_schema(asked.schema),
         # Thoughts are output, and come first: without room of their own they would take the answer's.
         max_tokens=min(pack.max_tokens + model.thinking_reserve_tokens, model.max_output_tokens),
         cache_ttl=pack.cache_ttl,
     )
-    prefix = model.billed_tokens(run.prompt_tokens) + model.request_overhead_tokens
-    guarded = model.guarded_tokens(run.prompt_tokens) + model.request_overhead_tokens + pack.input_tokens
-    counted = run.prompt_tokens + sum(m.tokens + LINE_OVERHEAD_TOKENS for m in members)
+    prefix = model.billed_tokens(asked.prompt_tokens) + model.request_overhead_tokens
+    guarded = model.guarded_tokens(asked.prompt_tokens) + model.request_overhead_tokens + pack.input_tokens
+    counted = asked.prompt_tokens + sum(m.tokens + LINE_OVERHEAD_TOKENS for m in members)
     return PreparedCall(
         pack=pack,
         members=members,
@@ -100,7 +104,7 @@ def answered(
         response.text,
         stop=response.stop,
         asked=len(call.members),
-        ordinal_key=ordinal_key(run.schema),
+        ordinal_key=ordinal_key(asked_of(run, call.pack.origin.asks).schema),
         violation=violation,
     )
     step = _step(run, call, answer)
@@ -116,7 +120,7 @@ def answered(
         assumptions=call.assumptions,
         answer=answer,
         next_step=step,
-        again=_again(run, call, step),
+        again=again_packs(run, call.pack, call.members, step, model=call.request.model),
     )
 
 
@@ -138,7 +142,7 @@ def refused_request(
         assumptions=call.assumptions,
         answer=answer,
         next_step=step,
-        again=_again(run, call, step),
+        again=again_packs(run, call.pack, call.members, step, model=call.request.model),
         error_class=type(problem).__name__,
         error_message=str(problem),
     )
@@ -158,17 +162,20 @@ def _step(run: Run, call: PreparedCall, answer: DecodedAnswer) -> NextStep:
     )
 
 
-def _again(run: Run, call: PreparedCall, step: NextStep) -> list[NewPack]:
-    members = {m.block_no: m for m in call.members}
+def again_packs(
+    run: Run, pack: OpenPack, asked: Sequence[PackMember], step: NextStep, *, model: ModelSpec
+) -> list[NewPack]:
+    """Packs for what a step asks the same model once more."""
+    members = {m.block_no: m for m in asked}
     attempts = dict(step.attempts)
-    model = call.request.model
+    schema = asked_of(run, pack.origin.asks)
     new = []
     for group in step.again:
         limits = pack_limits(
-            run.schema,
+            schema.schema,
             run.policy.packing,
             model,
-            prefix_tokens=run.prompt_tokens,
+            prefix_tokens=schema.prompt_tokens,
             max_blocks=len(group.block_nos),
         )
         blocks = [
@@ -179,14 +186,15 @@ def _again(run: Run, call: PreparedCall, step: NextStep) -> list[NewPack]:
             new.append(
                 NewPack(
                     planned=replace(planned, max_tokens=room),
-                    route=call.pack.route,
-                    cache_ttl=call.pack.cache_ttl,
-                    cache_reason=call.pack.cache_reason,
+                    route=pack.route,
+                    origin=pack.origin.split(),
+                    cache_ttl=pack.cache_ttl,
+                    cache_reason=pack.cache_reason,
                     limits=limits,
                     attempts=tuple(attempts[b.block_no] for b in planned.blocks),
                     output_scale=group.output_scale,
-                    parent_pack_no=call.pack.pack_no,
-                    generation=call.pack.generation + 1,
+                    parent_pack_no=pack.pack_no,
+                    generation=pack.generation + 1,
                 )
             )
     return new

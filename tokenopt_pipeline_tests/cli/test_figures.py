@@ -114,7 +114,7 @@ def test_the_exit_code_follows_from_the_figures(changed: dict[str, Any], code: i
 
 def test_a_plan_says_that_nothing_was_spent_and_that_it_is_an_upper_estimate() -> None:
     outcomes = {"outstanding": 1000, "reused": 200, "skipped": 34}
-    text = "\n".join(plan_lines(a_summary(outcomes=outcomes, usd_baseline=None)))
+    text = "\n".join(plan_lines(a_summary(outcomes=outcomes, usd_baseline=None, checks=[], tiers_within_budget={})))
     assert "nothing was spent" in text
     assert "in 1 shard:" in text
     assert "ask 1,000, reuse 200, skip 34 (blank 34)" in text

@@ -19,8 +19,9 @@ from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
 from tokenopt_pipeline.sandbox.replay import recorded_calls
 
-from . import asking, asking_chat, asking_google, asking_openai
+from . import asking, asking_chat, asking_google, asking_openai, asking_openai_batches
 from .asking import pack_text, shared
+from .asking_batches import DAY_S
 
 Members = dict[str, Any]
 ROOT, PRICE, BOTH, TALK = "Find the root of 9.", "What does a bolt cost?", "Root of 4 and of 16?", "Who won in 2021?"
@@ -261,3 +262,13 @@ def test_a_shared_recording_is_replayed_on_every_wire() -> None:
                 sandbox, "replay/gpt-4o-2024-08-06-FC", pack_text("Calculate the factorial of 5 using math functions.")
             )
             assert json.loads(text) == {"results": [{"n": 1, "number": 5}]}
+
+
+def test_recordings_are_replayed_in_batches(replaying: Sandbox) -> None:
+    body = {"model": "replay/good", "input": pack_text(ROOT)}
+    with asking_openai.client_of(replaying) as client:
+        batch = asking_openai_batches.create(client, [asking_openai_batches.line("one", body)])
+        replaying.control.advance(DAY_S - 60)
+        (answer,) = asking_openai_batches.content(client, client.batches.retrieve(batch.id).output_file_id)
+    (message,) = answer["response"]["body"]["output"]
+    assert json.loads(message["content"][0]["text"]) == {"results": [{"n": 1, "number": 9}]}
