@@ -101,7 +101,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
             continue
         written = row.counts["cache_write_5m"] + row.counts["cache_write_1h"]
         cells = [
-            row.scenario + (f" (without {', '.join(row.left_out)})" if row.left_out else ""),
+            row.scenario + (f" (without {', '.join(sorted(row.left_out))})" if row.left_out else ""),
             row.kind,
             row.blocks,
             row.cache,

@@ -58,11 +58,12 @@ class Stand:
 
     def measure(self, order: CellOrder) -> dict[str, Any]:
         """What a process of its own measured of the cell, on an empty database. Raises FatalForRun when it breaks."""
-        with self._database() as url:
+        with self.database() as url:
             return self.cells.measure(order, {"TOKENOPT_DATABASE_URL": url})
 
     @contextmanager
-    def _database(self) -> Iterator[str]:
+    def database(self) -> Iterator[str]:
+        """The URL of an empty, migrated database, gone after the block."""
         with psycopg.connect(_other(self.server_url, "postgres"), autocommit=True) as admin:
             name = f"cell_{os.getpid()}_{time.monotonic_ns()}"
             admin.execute(sql.SQL("create database {} template {}").format(*map(sql.Identifier, (name, _TEMPLATE))))

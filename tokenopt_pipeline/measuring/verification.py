@@ -259,4 +259,4 @@ def _quality(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _without(row: Row) -> str:
-    return f" (without {', '.join(row.left_out)})" if row.left_out else ""
+    return f" (without {', '.join(sorted(row.left_out))})" if row.left_out else ""
