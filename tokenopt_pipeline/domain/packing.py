@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.policy import PackingPolicy
+from tokenopt_pipeline.domain.packing_policy import PackingPolicy
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 
 # Starting estimate of one answer's length in tokens, from the worker this product replaces: a base, a share for every

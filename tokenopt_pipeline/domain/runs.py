@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tokenopt_pipeline.domain.encoding import FORM_VERSION, PLAIN, AnswerForm, answer_form
 from tokenopt_pipeline.domain.fingerprints import digest
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
@@ -48,6 +49,11 @@ class Run:
     n_shards: int
     #: What was known of the models when it was planned.
     learned: Learned = NOTHING_LEARNED
+
+    @property
+    def form(self) -> AnswerForm:
+        """How its answers are said."""
+        return answer_form(self.schema, self.policy.packing.output_form)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +131,12 @@ def answer_recipe(schema: ExtractionSchema, policy: Policy, kind: RunKind, model
 
     `models` are those the routing can reach: how they are asked counts, their limits do not.
     """
+    # Compact answers are another question; plain ones are the one that was always asked.
+    form = [] if policy.packing.output_form == PLAIN else [policy.packing.output_form, FORM_VERSION]
     manners = [[str(m.ref), m.output_method, m.thinking, *_address(policy, m)] for m in models]
     # What was measured decides which rules a person writes, and no answer.
     routing = {key: value for key, value in snapshot(policy)["routing"].items() if key != "measured"}
-    return digest([PACK_FORMAT, schema.schema_hash, routing, manners, kind])
+    return digest([PACK_FORMAT, schema.schema_hash, routing, manners, kind, *form])
 
 
 def _address(policy: Policy, model: ModelSpec) -> list[str]:

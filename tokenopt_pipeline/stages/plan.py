@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tokenopt_pipeline.domain.encoding import AnswerForm, answer_form
 from tokenopt_pipeline.domain.errors import InvalidInput, PriceUnknown
 from tokenopt_pipeline.domain.fingerprints import canonical_json
 from tokenopt_pipeline.domain.learning import MOST_CALLS, NOTHING_LEARNED, Learned, learn_tokens
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
-from tokenopt_pipeline.domain.prompts import output_schema, system_prompt
+from tokenopt_pipeline.domain.prompts import system_prompt
 from tokenopt_pipeline.domain.routing import RoutingPolicy, models_in_use
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, answer_recipe, shard_spans
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
@@ -69,7 +70,7 @@ def plan_run(
         document_ids=tuple(d for d, _ in documents),
         schema=schema,
         schema_source=request.schema_source,
-        prompt_tokens=prompt_tokens(schema, tokenizer),
+        prompt_tokens=prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer),
         resolved=request.resolved,
         answer_recipe=recipe_of(request, models),
         mode="sync",
@@ -134,6 +135,6 @@ def recipe_of(request: RunRequest, models: Models) -> str:
     return answer_recipe(request.schema, policy, request.kind, specs)
 
 
-def prompt_tokens(schema: ExtractionSchema, tokenizer: Tokenizer) -> int:
+def prompt_tokens(form: AnswerForm, tokenizer: Tokenizer) -> int:
     """Our tokenizer's count of all that every request of the schema repeats: system prompt and output schema."""
-    return tokenizer.count(system_prompt(schema)) + tokenizer.count(canonical_json(output_schema(schema)))
+    return tokenizer.count(system_prompt(form.asked)) + tokenizer.count(canonical_json(form.output_schema))

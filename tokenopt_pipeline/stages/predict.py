@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
+from tokenopt_pipeline.domain.encoding import answer_form
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
@@ -44,7 +45,7 @@ def predict_run(
     """The prediction for a request, by the same rules a run would follow, as one shard. Raises InvalidInput."""
     check_askable(request, models=models, prices=prices, validators=validators)
     policy, schema = request.resolved.policy, request.schema
-    prefix = prompt_tokens(schema, tokenizer)
+    prefix = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
     sorted_out = _sort_out(request, planning, recipe_of(request, models))
     default = models.spec(default_model(policy.routing))
     usage, usd = TokenUsage(), Decimal(0)

@@ -12,7 +12,7 @@ from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answ
 from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS, PackableBlock, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
 from tokenopt_pipeline.domain.prefixes import Prefix, prefix_of
-from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, output_schema, system_prompt, user_prompt
+from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, system_prompt, user_prompt
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
 from tokenopt_pipeline.domain.runs import Run
@@ -35,8 +35,8 @@ def run_prefix(run: Run, model: ModelSpec) -> Prefix:
     """What all requests of the run to the model share."""
     return prefix_of(
         model=str(model.ref),
-        system=system_prompt(run.schema),
-        output_schema=output_schema(run.schema),
+        system=system_prompt(run.form.asked),
+        output_schema=run.form.output_schema,
         output_method=model.output_method,
         thinking=model.thinking,
     )
@@ -47,11 +47,12 @@ def prepare_call(
 ) -> PreparedCall:
     """The request of a pack. The same pack gives the same bytes to the model."""
     blocks = [PromptBlock(ordinal=i, type=m.type, text=m.text) for i, m in enumerate(members, start=1)]
+    form = run.form
     request = ModelRequest(
         model=model,
-        system=system_prompt(run.schema),
-        user=user_prompt(run.schema, blocks),
-        output_schema=output_schema(run.schema),
+        system=system_prompt(form.asked),
+        user=user_prompt(form.asked, blocks),
+        output_schema=form.output_schema,
         # Thoughts are output, and come first: without room of their own they would take the answer's.
         max_tokens=min(pack.max_tokens + model.thinking_reserve_tokens, model.max_output_tokens),
         cache_ttl=pack.cache_ttl,
@@ -100,8 +101,9 @@ def answered(
         response.text,
         stop=response.stop,
         asked=len(call.members),
-        ordinal_key=ordinal_key(run.schema),
+        ordinal_key=ordinal_key(run.form.asked),
         violation=violation,
+        decode=run.form.decode,
     )
     step = _step(run, call, answer)
     return AnsweredCall(

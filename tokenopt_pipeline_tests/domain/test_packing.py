@@ -19,7 +19,7 @@ from tokenopt_pipeline.domain.packing import (
     pack_limits,
     plan_packs,
 )
-from tokenopt_pipeline.domain.policy import PackingPolicy
+from tokenopt_pipeline.domain.packing_policy import PackingPolicy
 from tokenopt_pipeline_tests.domain.generated import examples
 from tokenopt_pipeline_tests.factories import a_block, a_model, a_policy, a_schema, blocks_of, some_limits
 
@@ -66,15 +66,15 @@ def test_the_expected_answer_follows_from_the_top_level_fields(properties: dict[
     ("schema", "policy", "model", "prefix", "expected"),
     [
         # 200,000 - 20,000 - 2,000 - 3,000
-        pytest.param({}, {}, {}, 3_000, (10, 175_000, 8_192), id="the policy's own figures"),
+        pytest.param({}, {}, {}, 3_000, (16, 175_000, 8_192), id="the policy's own figures"),
         # ceil(3,000 * 1.25) = 3,750
-        pytest.param({}, {}, {"token_ratio_guard": 1.25}, 3_000, (10, 174_250, 8_192), id="a guarded prefix"),
+        pytest.param({}, {}, {"token_ratio_guard": 1.25}, 3_000, (16, 174_250, 8_192), id="a guarded prefix"),
         # the model's 32,000 and 4,000 are lower: 32,000 - 8,000 - 2,000 - 3,000
         pytest.param(
-            {}, {}, {"context_tokens": 32_000, "max_output_tokens": 4_000}, 3_000, (10, 19_000, 4_000), id="small model"
+            {}, {}, {"context_tokens": 32_000, "max_output_tokens": 4_000}, 3_000, (16, 19_000, 4_000), id="small model"
         ),
         # 200,000 - 22,000 - 190,000 < 0
-        pytest.param({}, {}, {}, 190_000, (10, 512, 8_192), id="a prefix that fills the window"),
+        pytest.param({}, {}, {}, 190_000, (16, 512, 8_192), id="a prefix that fills the window"),
         pytest.param({}, {"enabled": False}, {}, 0, (1, 178_000, 8_192), id="packing off"),
         pytest.param({"final": {}}, {}, {}, 0, (6, 178_000, 8_192), id="prose"),
         pytest.param({"final": {}}, {"pack_size": 4}, {}, 0, (4, 178_000, 8_192), id="prose in packs already smaller"),
@@ -88,7 +88,7 @@ def test_limits_follow_from_schema_policy_model_and_prefix(
     assert (limits.max_blocks, limits.input_budget_tokens, limits.output_budget_tokens) == expected
 
 
-@pytest.mark.parametrize(("asked", "cap"), [(None, 10), (3, 3), (99, 10), (0, 1)])
+@pytest.mark.parametrize(("asked", "cap"), [(None, 16), (3, 3), (99, 16), (0, 1)])
 def test_a_pack_that_is_asked_again_may_be_smaller_and_never_larger(asked: int | None, cap: int) -> None:
     limits = pack_limits(a_schema(), PackingPolicy(), a_model(), prefix_tokens=0, max_blocks=asked)
     assert limits.max_blocks == cap
