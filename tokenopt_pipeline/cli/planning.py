@@ -29,6 +29,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         prices=assembly.prices_under(request.resolved.policy),
         validators=JsonSchemaValidators(),
         tokenizer=O200kTokenizer(),
+        learned=learned,
     )
     policy = request.resolved.policy
     usage = predicted.usage

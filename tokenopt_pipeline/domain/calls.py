@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tokenopt_pipeline.domain.answer_lengths import shares
 from tokenopt_pipeline.domain.outputs import DecodedAnswer
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
 from tokenopt_pipeline.domain.prefixes import Prefix
-from tokenopt_pipeline.domain.requests import ModelResponse
+from tokenopt_pipeline.domain.requests import ModelResponse, StopReason
 from tokenopt_pipeline.domain.retries import NextStep
 from tokenopt_pipeline.domain.usage import CallAssumptions
 
@@ -33,3 +34,12 @@ class AnsweredCall:
     again: Sequence[NewPack]
     error_class: str | None = None
     error_message: str | None = None
+
+    @property
+    def answer_tokens(self) -> tuple[int | None, ...]:
+        """Billed tokens of each block's answer, in the pack's order; None for a block without one."""
+        said = [output.said_chars for output in self.answer.outputs]
+        if self.response is None:
+            return (None,) * len(said)
+        is_whole = self.response.stop is not StopReason.TRUNCATED
+        return shares(self.response.usage.output, said, chars=len(self.response.text), is_whole=is_whole)

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
+from tokenopt_pipeline.domain.answer_lengths import AnswerLength, lengths_document, parse_lengths
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.routing import ModelRef
 
 #: Calls of one kind that are looked at, the newest ones: tokenizers change with their models.
 MOST_CALLS = 400
@@ -53,10 +55,17 @@ class Learned:
 
     #: `provider/model` -> how its input tokens differ from what the model table expects.
     tokens: Mapping[str, TokenCorrection] = field(default_factory=dict)
+    #: `provider/model` -> block type -> how long its answers to the run's schema are, in the run's form.
+    answers: Mapping[str, Mapping[str, AnswerLength]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """As JSON values; `parse_learned` reads them back."""
-        return {"tokens": {model: asdict(correction) for model, correction in self.tokens.items()}}
+        tokens = {model: asdict(correction) for model, correction in self.tokens.items()}
+        return {"tokens": tokens, "answers": lengths_document(self.answers)}
+
+    def answers_of(self, ref: ModelRef) -> Mapping[str, AnswerLength]:
+        """Block type -> length of the model's answers; empty when too few were seen."""
+        return self.answers.get(str(ref), {})
 
 
 NOTHING_LEARNED = Learned()
@@ -64,7 +73,10 @@ NOTHING_LEARNED = Learned()
 
 def parse_learned(document: Mapping[str, Any]) -> Learned:
     """The snapshot behind a stored document; what this version does not know is left alone."""
-    return Learned(tokens={model: TokenCorrection(**told) for model, told in document.get("tokens", {}).items()})
+    return Learned(
+        tokens={model: TokenCorrection(**told) for model, told in document.get("tokens", {}).items()},
+        answers=parse_lengths(document.get("answers", {})),
+    )
 
 
 def learn_tokens(calls: Sequence[CountedCall]) -> TokenCorrection | None:

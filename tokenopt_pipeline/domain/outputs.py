@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenopt_pipeline.domain.codings import NotDecodable
-from tokenopt_pipeline.domain.fingerprints import canonical_json
+from tokenopt_pipeline.domain.fingerprints import canonical_json, ordered_json
 from tokenopt_pipeline.domain.prompts import RESULTS
 from tokenopt_pipeline.domain.requests import StopReason
 
@@ -59,6 +59,8 @@ class DecodedOutput:
     values: Mapping[str, object] | None = None
     #: What is wrong, in one line; empty when nothing is.
     detail: str = ""
+    #: Characters of its entry, without white space between them; 0 when it has none.
+    said_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,8 @@ def _output(
             problem = str(twice)
     if problem is not None:
         return DecodedOutput(ordinal=ordinal, finding=Finding.INVALID, detail=problem)
-    return DecodedOutput(ordinal=ordinal, finding=Finding.VALID, values=values)
+    said = len(ordered_json(found[0]))
+    return DecodedOutput(ordinal=ordinal, finding=Finding.VALID, values=values, said_chars=said)
 
 
 def _unstorable(values: Mapping[str, object]) -> str | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from tokenopt_pipeline.domain.answer_lengths import AnswerSample
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.documents import IngestOutcome, ReadDocument
 from tokenopt_pipeline.domain.kept_prefixes import KeptPrefix
@@ -164,6 +165,10 @@ class LearningStore(Protocol):
 
     def counted(self, ref: ModelRef, *, kind: RunKind, schema_hash: str | None, most: int) -> list[CountedCall]:
         """The newest answered calls to the model, of one kind of run and, unless None, of one schema."""
+        ...
+
+    def answers(self, ref: ModelRef, *, kind: RunKind, schema_hash: str, form: str, most: int) -> list[AnswerSample]:
+        """The newest answered blocks of the schema on the model, asked in the form by one kind of run."""
         ...
 
 

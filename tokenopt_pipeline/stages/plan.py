@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tokenopt_pipeline.domain.answer_lengths import MOST_ANSWERS, learn_lengths
 from tokenopt_pipeline.domain.encoding import AnswerForm, answer_form
 from tokenopt_pipeline.domain.errors import InvalidInput, PriceUnknown
 from tokenopt_pipeline.domain.fingerprints import canonical_json
@@ -84,15 +85,25 @@ def plan_run(
 
 def learn(request: RunRequest, *, calls: LearningStore) -> Learned:
     """What calls of the same kind taught about the models of a request; of the same schema where there are enough of them."""
-    tokens = {}
+    tokens, answers = {}, {}
+    packing = request.resolved.policy.packing
     for ref in models_in_use(request.resolved.policy.routing):
+        seen = calls.answers(
+            ref,
+            kind=request.kind,
+            schema_hash=request.schema.schema_hash,
+            form=packing.output_form,
+            most=MOST_ANSWERS,
+        )
+        if lengths := learn_lengths(seen, overflow_probability=packing.overflow_probability):
+            answers[str(ref)] = lengths
         for schema_hash in (request.schema.schema_hash, None):
             counted = calls.counted(ref, kind=request.kind, schema_hash=schema_hash, most=MOST_CALLS)
             correction = learn_tokens(counted)
             if correction is not None:
                 tokens[str(ref)] = correction
                 break
-    return Learned(tokens=tokens)
+    return Learned(tokens=tokens, answers=answers)
 
 
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
 from tokenopt_pipeline.domain.encoding import answer_form
+from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
+from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.routing import Route, RouteTable, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
@@ -41,6 +44,7 @@ def predict_run(
     prices: Prices,
     validators: AnswerValidators,
     tokenizer: Tokenizer,
+    learned: Learned = NOTHING_LEARNED,
 ) -> Prediction:
     """The prediction for a request, by the same rules a run would follow, as one shard. Raises InvalidInput."""
     check_askable(request, models=models, prices=prices, validators=validators)
@@ -56,7 +60,15 @@ def predict_run(
     answer_estimate = 0
     for route, blocks in sorted_out.by_route.items():
         model = specs.setdefault(str(route.model), models.spec(route.model))
-        limits = pack_limits(schema, policy.packing, model, prefix_tokens=prefix)
+        limits = pack_limits(
+            schema,
+            policy.packing,
+            model,
+            prefix_tokens=prefix,
+            tier=route.tier,
+            cliff_tokens=price_cliff(partial(prices.usd, model.ref), most=model.context_tokens),
+            learned=learned.answers_of(route.model),
+        )
         per_model.setdefault(str(route.model), []).extend(plan_packs(blocks, limits, policy.packing, model))
     of_all = sum(map(len, per_model.values()))
     for name, planned in per_model.items():
@@ -120,7 +132,9 @@ def _sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> _Sor
         else:
             seen.add(block.content)
             route = routes.route(block_type=block.facts.type, n_tokens=block.tokens, language=block.language)
-            packable = PackableBlock(block_no=result.blocks, ordinal=result.blocks, tokens=block.tokens)
+            packable = PackableBlock(
+                block_no=result.blocks, ordinal=result.blocks, tokens=block.tokens, type=block.facts.type
+            )
             result.by_route.setdefault(route, []).append(packable)
     return result
 

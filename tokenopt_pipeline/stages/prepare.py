@@ -8,10 +8,11 @@ from functools import partial
 
 from tokenopt_pipeline.domain.caching import CachePlan, cache_prices, expected_spacing_s, plan_cache
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.packing import pack_limits, plan_packs
+from tokenopt_pipeline.domain.packing import PackLimits, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
+from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.routing import Route, RouteTable
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
@@ -48,6 +49,19 @@ def plan_run_cache(
     )
 
 
+def run_limits(run: Run, model: ModelSpec, prices: Prices, *, tier: str) -> PackLimits:
+    """What a pack of the run may hold on a model of this tier."""
+    return pack_limits(
+        run.schema,
+        run.policy.packing,
+        model,
+        prefix_tokens=run.prompt_tokens,
+        tier=tier,
+        cliff_tokens=price_cliff(partial(prices.usd, model.ref), most=model.context_tokens),
+        learned=run.learned.answers_of(model.ref),
+    )
+
+
 def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, prices: Prices, now: datetime) -> int:
     """Puts every kept block that is in no pack yet into one; how many packs were added."""
     routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
@@ -58,7 +72,7 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
     planned = []
     for route, blocks in by_route.items():
         model = models.spec(route.model)
-        limits = pack_limits(run.schema, run.policy.packing, model, prefix_tokens=run.prompt_tokens)
+        limits = run_limits(run, model, prices, tier=route.tier)
         packables = (b.packable for b in blocks)
         planned += [(route, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
     # A prefix is one per model; the run's other shards will ask about as often as this one.

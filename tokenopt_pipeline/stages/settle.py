@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tokenopt_pipeline.domain.answer_lengths import shares
 from tokenopt_pipeline.domain.caching import LONG, SHORT
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.models import ModelSpec
@@ -13,7 +14,7 @@ from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS, PackableBlock
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
 from tokenopt_pipeline.domain.prefixes import Prefix, prefix_of
 from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, system_prompt, user_prompt
-from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
+from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
 from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
@@ -118,7 +119,7 @@ def answered(
         assumptions=call.assumptions,
         answer=answer,
         next_step=step,
-        again=_again(run, call, step),
+        again=_again(run, call, step, _seen_tokens(answer, response)),
     )
 
 
@@ -160,7 +161,17 @@ def _step(run: Run, call: PreparedCall, answer: DecodedAnswer) -> NextStep:
     )
 
 
-def _again(run: Run, call: PreparedCall, step: NextStep) -> list[NewPack]:
+def _seen_tokens(answer: DecodedAnswer, response: ModelResponse) -> int:
+    """How long one answer is at least, as a truncated text has shown; 0 when it was not truncated."""
+    if response.stop is not StopReason.TRUNCATED or len(answer.outputs) == 1:
+        return 0
+    output, said = response.usage.output, [found.said_chars for found in answer.outputs]
+    known = [n for n in shares(output, said, chars=len(response.text), is_whole=False) if n is not None]
+    # The last one was cut off: it is longer than what is left for it.
+    return max([*known, output - sum(known)])
+
+
+def _again(run: Run, call: PreparedCall, step: NextStep, seen_tokens: int = 0) -> list[NewPack]:
     members = {m.block_no: m for m in call.members}
     attempts = dict(step.attempts)
     model = call.request.model
@@ -171,10 +182,14 @@ def _again(run: Run, call: PreparedCall, step: NextStep) -> list[NewPack]:
             run.policy.packing,
             model,
             prefix_tokens=run.prompt_tokens,
+            tier=call.pack.route.tier,
             max_blocks=len(group.block_nos),
+            learned=run.learned.answers_of(model.ref),
+            seen_tokens=seen_tokens,
         )
         blocks = [
-            PackableBlock(block_no=b, ordinal=members[b].ordinal, tokens=members[b].tokens) for b in group.block_nos
+            PackableBlock(block_no=b, ordinal=members[b].ordinal, tokens=members[b].tokens, type=members[b].type)
+            for b in group.block_nos
         ]
         for planned in plan_packs(blocks, limits, run.policy.packing, model):
             room = min(planned.max_tokens * group.output_scale, limits.output_budget_tokens)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenopt_pipeline.domain.answer_lengths import AnswerLength
 from tokenopt_pipeline.domain.learning import (
     NOTHING_LEARNED,
     CountedCall,
@@ -16,6 +17,7 @@ from tokenopt_pipeline.domain.learning import (
     learn_tokens,
     parse_learned,
 )
+from tokenopt_pipeline.domain.routing import parse_model_ref
 from tokenopt_pipeline_tests.domain.generated import examples
 from tokenopt_pipeline_tests.factories import a_model
 
@@ -91,11 +93,16 @@ def test_a_correction_changes_ratio_guard_and_overhead_together() -> None:
 
 
 def test_the_snapshot_is_read_back_and_what_is_newer_is_left_alone() -> None:
-    learned = Learned(tokens={"a/m": TokenCorrection(scale=1.1, shift=2.0, tail=None, calls=9)})
+    length = AnswerLength(base=80.0, per_block_token=0.5, margin=0.25, answers=40)
+    learned = Learned(
+        tokens={"a/m": TokenCorrection(scale=1.1, shift=2.0, tail=None, calls=9)}, answers={"a/m": {"table": length}}
+    )
     document = json.loads(json.dumps(learned.document()))
     assert parse_learned(document) == learned
     assert parse_learned({**document, "weather": {"mild": True}}) == learned
     assert parse_learned({}) == NOTHING_LEARNED == Learned()
+    assert learned.answers_of(parse_model_ref("a/m")) == {"table": length}
+    assert learned.answers_of(parse_model_ref("a/other")) == {}
 
 
 @examples(100)

@@ -91,3 +91,35 @@ def test_a_policy_that_says_how_a_model_counts_is_not_corrected() -> None:
     assert models_under(policy, learned).spec(parse_model_ref(MODEL)).token_ratio == 1.0
     shipped = ModelTable().spec(parse_model_ref(MODEL))
     assert models_under(a_policy(), learned).spec(parse_model_ref(MODEL)).token_ratio == shipped.token_ratio * 2
+
+
+def test_answers_teach_how_long_answers_are_for_the_same_schema_and_form_only(rig: Rig) -> None:
+    rig.ingest(*clauses(40))
+    rig.finish(rig.plan(packing={"pack_size": 8}))
+
+    lengths = learned_of(rig).answers_of(parse_model_ref(MODEL))
+    assert {length.answers for length in lengths.values()} == {40}
+    output = rig.one("select sum(output) from ledger")
+    assert 40 * lengths["paragraph"].expected(10) == pytest.approx(output, rel=0.05)
+    assert rig.one("select sum(answer_tokens) from model_output") == pytest.approx(output, rel=0.05)
+
+    assert learned_of(rig, packing={"output_form": "plain"}).answers == {}
+    assert learned_of(rig, kind=RunKind.LIVE).answers == {}
+    other = {"ref": "other", "type": "object", "properties": {"a": {"type": "string"}}}
+    assert learned_of(rig, schema=other).answers == {}
+
+
+def test_packs_are_sized_with_what_was_learnt_and_say_so(rig: Rig) -> None:
+    rig.ingest(*clauses(40))
+    policy: dict[str, Any] = {"packing": {"max_output_tokens": 1_000}, "reuse": {"enabled": False}}
+    rig.finish(rig.plan(**policy))
+    # The schema's estimate is 225 tokens an answer, of which four fit.
+    assert rig.one("select count(*) from pack") == 10
+    assert "could pass the 1,000 tokens of output" in rig.one("select reason from pack order by pack_no limit 1")
+
+    run = rig.plan(rig.request(**policy), learned=learned_of(rig, **policy))
+    rig.finish(run)
+    packs = rig.rows("select reason from pack where run_no = %(n)s order by pack_no", n=run.run_no)
+    assert len(packs) == 3
+    assert "more is not allowed by the policy's packing.pack_size" in packs[0]["reason"]
+    assert "learnt from 40 answers" in packs[0]["reason"]

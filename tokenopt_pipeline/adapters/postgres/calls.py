@@ -133,9 +133,10 @@ def _findings(call: AnsweredCall) -> list[dict[str, Any]]:
             "finding": output.finding.value,
             "answer": output.values,
             "detail": storable(output.detail),
+            "answer_tokens": tokens,
             "is_last": output.finding is Finding.VALID or member.block_no in failed,
         }
-        for member, output in zip(call.members, call.answer.outputs, strict=True)
+        for member, output, tokens in zip(call.members, call.answer.outputs, call.answer_tokens, strict=True)
     ]
 
 

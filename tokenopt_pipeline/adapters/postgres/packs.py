@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
 
@@ -31,7 +30,9 @@ class PostgresPacks:
         """Kept blocks that are in no pack yet, in document order."""
         for r in rows(self._connection, "kept_blocks", run_no=shard.run_no, shard_no=shard.shard_no):
             yield KeptBlock(
-                packable=PackableBlock(block_no=r["block_no"], ordinal=r["ordinal"], tokens=r["n_tokens"]),
+                packable=PackableBlock(
+                    block_no=r["block_no"], ordinal=r["ordinal"], tokens=r["n_tokens"], type=r["block_type"]
+                ),
                 type=BlockType(r["block_type"]),
                 language=r["language"],
             )
@@ -101,7 +102,8 @@ def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple
         pack.planned.output_tokens,
         pack.planned.max_tokens,
         pack.output_scale,
-        json.dumps(asdict(pack.limits)),
+        json.dumps(pack.limits.document()),
+        pack.planned.reason,
         now,
     )
 
