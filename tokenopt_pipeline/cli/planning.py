@@ -12,6 +12,7 @@ from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.figures import dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
+from tokenopt_pipeline.domain.forecasts import Amounts, Forecast
 from tokenopt_pipeline.stages.plan import learn
 from tokenopt_pipeline.stages.predict import predict_run
 
@@ -51,6 +52,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
             "outstanding": predicted.kept,
         },
         "skipped_by_rule": predicted.skipped_by_rule,
+        "reused_by_rule": predicted.reused_by_rule,
         "packs": predicted.packs,
         "calls": predicted.packs,
         "batches": 0,
@@ -61,23 +63,80 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
             "output": usage.output,
         },
         "usd": None if predicted.usd is None else float(predicted.usd),
+        "forecast": _forecast_document(predicted.forecast),
+        "routes": [
+            {
+                "tier": route.tier,
+                "model": route.model,
+                "mode": route.mode,
+                "answers_learnt_from": route.learnt_from,
+                "cache": route.cache_reason,
+                **_forecast_document(route.forecast),
+            }
+            for route in predicted.routes
+        ],
+        "budget_usd": None if policy.run.budget_usd is None else float(policy.run.budget_usd),
         "usd_baseline": None if predicted.usd_baseline is None else float(predicted.usd_baseline),
         "kind": request.kind.value,
         "violations": 0,
     }
 
 
+def _forecast_document(forecast: Forecast) -> dict[str, Any]:
+    return {name: _amounts(getattr(forecast, name)) for name in ("low", "expected", "high")}
+
+
+def _amounts(amounts: Amounts) -> dict[str, Any]:
+    usage = amounts.usage
+    return {
+        "calls": amounts.calls,
+        "tokens": {
+            "input": usage.input_total,
+            "input_cached": usage.cache_read,
+            "cache_write": usage.cache_write,
+            "output": usage.output,
+        },
+        "usd": None if amounts.usd is None else float(amounts.usd),
+    }
+
+
 def plan_lines(p: Mapping[str, Any]) -> list[str]:
     """The prediction as a person reads it."""
-    tokens, outcomes = p["tokens"], p["outcomes"]
+    tokens, outcomes, three = p["tokens"], p["outcomes"], p["forecast"]
+    low, high = three["low"], three["high"]
     skipped = ", ".join(f"{rule} {n:,}" for rule, n in p["skipped_by_rule"].items())
-    return [
+    reused = ", ".join(f"{rule} {n:,}" for rule, n in p["reused_by_rule"].items())
+    lines = [
         f"plan        {p['schema']} over {p['collection']}, mode {p['mode']}; nothing was spent",
-        f"blocks      {p['blocks']:,} in {p['shards']} shard{'s' if p['shards'] != 1 else ''}: ask {outcomes['outstanding']:,}, reuse {outcomes['reused']:,}, "
-        f"skip {outcomes['skipped']:,}{f' ({skipped})' if skipped else ''}",
-        f"calls       {p['calls']:,}",
+        f"blocks      {p['blocks']:,} in {p['shards']} shard{'s' if p['shards'] != 1 else ''}: ask {outcomes['outstanding']:,}, reuse {outcomes['reused']:,}"
+        f"{f' ({reused})' if reused else ''}, skip {outcomes['skipped']:,}{f' ({skipped})' if skipped else ''}",
+        f"calls       {p['calls']:,} expected, at most {high['calls']:,}",
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
-        f"{tokens['cache_write']:,}) · output up to {tokens['output']:,}",
-        f"dollars     up to {dollars(p['usd'])} predicted, at list price; answers are estimated from the schema alone",
-        f"baseline    up to {dollars(p['usd_baseline'])} predicted: the same blocks one per call, nothing skipped, cached or packed",
+        f"{tokens['cache_write']:,}) · output {low['tokens']['output']:,} / {tokens['output']:,} / {high['tokens']['output']:,} low / expected / high",
+        f"dollars     {dollars(low['usd'])} / {dollars(p['usd'])} / {dollars(high['usd'])} low / expected / high, at list price",
     ]
+    for route in p["routes"]:
+        source = (
+            f"lengths learnt from {route['answers_learnt_from']:,} answers"
+            if route["answers_learnt_from"]
+            else "lengths estimated from the schema alone, an upper estimate"
+        )
+        lines.append(
+            f"  {route['tier']:<9} {route['model']} {route['mode']}: {route['expected']['calls']:,} calls, {dollars(route['low']['usd'])} / "
+            f"{dollars(route['expected']['usd'])} / {dollars(route['high']['usd'])}; {source}"
+        )
+    if p["budget_usd"] is not None:
+        lines.append(f"budget      {dollars(p['budget_usd'])}: {_verdict(p)}")
+    return [
+        *lines,
+        f"baseline    {dollars(p['usd_baseline'])} predicted: the same blocks one per call, nothing skipped, cached or packed",
+    ]
+
+
+def _verdict(p: Mapping[str, Any]) -> str:
+    """Whether the budget is enough. It is never passed: a call that might pass it is not made."""
+    if p["forecast"]["high"]["usd"] <= p["budget_usd"]:
+        return "enough for the high estimate"
+    if p["usd"] <= p["budget_usd"]:
+        return "enough for what is expected, not for the high estimate; the run would stop before it passed the budget"
+    return "not enough for what is expected; the run would stop before it passed the budget"

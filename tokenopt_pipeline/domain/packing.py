@@ -86,6 +86,8 @@ class PlannedPack:
     output_tokens: int
     #: The request's max_tokens.
     max_tokens: int
+    #: Tokens that the answers rarely exceed; what is expected as long as no answer was seen.
+    bound_tokens: int = 0
     #: One sentence: why these blocks and no more.
     reason: str = ""
 
@@ -224,16 +226,17 @@ def _planned(pack: _OpenPack, limits: PackLimits, policy: PackingPolicy, why: st
     n = len(pack.blocks)
     floor = policy.single_block_output_tokens if n == 1 else _MIN_OUTPUT_TOKENS
     expected, bound = round(pack.answers.expected), math.ceil(pack.answers.bound)
-    source = "estimated from the schema"
+    room, source = bound, "estimated from the schema"
     if limits.learned:
         source = (
             f"rarely above {bound:,}, learnt from {max(each.answers for each in limits.learned.values()):,} answers"
         )
-        bound = math.ceil(bound * _ROOM)
+        room = math.ceil(bound * _ROOM)
     return PlannedPack(
         blocks=tuple(sorted(pack.blocks, key=lambda block: block.ordinal)),
         input_tokens=pack.input_tokens,
         output_tokens=expected,
-        max_tokens=min(limits.output_budget_tokens, max(bound, floor)),
+        max_tokens=min(limits.output_budget_tokens, max(room, floor)),
+        bound_tokens=bound,
         reason=f"{n} block{'s' if n > 1 else ''} {why}. Answers of about {expected:,} tokens are expected, {source}.",
     )
