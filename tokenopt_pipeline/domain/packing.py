@@ -18,8 +18,10 @@ _BASE_TOKENS, _PROPERTY_TOKENS = 120, 40
 _ARRAY_TOKENS, _OBJECT_TOKENS, _FREE_TEXT_TOKENS, _PROSE_TOKENS = 60, 80, 25, 140
 _PROSE_WORDS = ("content", "summary", "analysis", "reason", "rewrite", "revised")
 _MIN_OUTPUT_TOKENS = 512
-# Room that is not used costs nothing, so learnt packs get more than their answers rarely exceed.
-_ROOM = 1.25
+# A cut answer is paid for and lost, room that is not used costs nothing. So answers get a quarter more than they rarely
+# exceed, and up to four times that quarter where a request less saves little beside an answer: with less, a few of a thousand
+# workloads of `benchmarks/cost_model.py` are dearer in packs.
+_ROOM, _MOST_ROOM = 0.25, 4.0
 _MIN_INPUT_TOKENS = 512
 #: Our tokenizer's count of the JSON line around one block's text.
 LINE_OVERHEAD_TOKENS = 16
@@ -55,6 +57,8 @@ class PackLimits:
     cap_reason: str = "the policy's packing.pack_size"
     #: Why a pack may not have more input.
     input_reason: str = "of the model's window"
+    #: What one request less saves, in tokens of output at the model's prices.
+    saved_tokens: float = math.inf
     #: Block type -> what answers have shown, which goes before the two estimates above.
     learned: Mapping[str, AnswerLength] = field(default_factory=dict)
 
@@ -70,9 +74,18 @@ class PackLimits:
         expected = min(length.expected(block.tokens), float(self.output_budget_tokens))
         return expected, min(expected * length.margin, self.output_budget_tokens - expected)
 
+    @property
+    def room(self) -> float:
+        """How many times what they rarely exceed the answers of a pack may become before they are cut."""
+        if not self.learned:
+            return 1.0
+        longest = max(length.base for length in self.learned.values())
+        return 1 + _ROOM * min(max(longest / max(self.saved_tokens, 1.0), 1.0), _MOST_ROOM)
+
     def document(self) -> dict[str, Any]:
         """As JSON values, without what the run keeps for all packs."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "learned"}
+        told = {name: getattr(self, name) for name in self.__slots__ if name != "learned"}
+        return {**told, "saved_tokens": None if math.isinf(self.saved_tokens) else round(self.saved_tokens, 1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +132,7 @@ def pack_limits(
     max_blocks: int | None = None,
     cliff_tokens: int | None = None,
     learned: Mapping[str, AnswerLength] | None = None,
+    saved_tokens: float = math.inf,
     seen_tokens: int = 0,
 ) -> PackLimits:
     """The bounds for packs of this schema on this model. `prefix_tokens` is counted by our tokenizer.
@@ -153,6 +167,7 @@ def pack_limits(
         answer_per_block_token=1.0 if schema.repeats_block else 0.0,
         cap_reason=reason,
         input_reason=input_reason,
+        saved_tokens=saved_tokens,
         # What one answer of the very pack has shown goes before what others have.
         learned={} if seen_tokens else (learned or {}),
     )
@@ -196,7 +211,7 @@ class _OpenPack:
             return f"more is not allowed by {limits.cap_reason}"
         if self.input_tokens + line > limits.input_budget_tokens:
             return f"the next would pass the {limits.input_budget_tokens:,} tokens of input {limits.input_reason}"
-        if self.answers.bound_with(expected, margin) > limits.output_budget_tokens:
+        if self.answers.bound_with(expected, margin) * limits.room > limits.output_budget_tokens:
             return f"the next answer could pass the {limits.output_budget_tokens:,} tokens of output"
         return None
 
@@ -226,17 +241,16 @@ def _planned(pack: _OpenPack, limits: PackLimits, policy: PackingPolicy, why: st
     n = len(pack.blocks)
     floor = policy.single_block_output_tokens if n == 1 else _MIN_OUTPUT_TOKENS
     expected, bound = round(pack.answers.expected), math.ceil(pack.answers.bound)
-    room, source = bound, "estimated from the schema"
+    source = "estimated from the schema"
     if limits.learned:
         source = (
             f"rarely above {bound:,}, learnt from {max(each.answers for each in limits.learned.values()):,} answers"
         )
-        room = math.ceil(bound * _ROOM)
     return PlannedPack(
         blocks=tuple(sorted(pack.blocks, key=lambda block: block.ordinal)),
         input_tokens=pack.input_tokens,
         output_tokens=expected,
-        max_tokens=min(limits.output_budget_tokens, max(room, floor)),
+        max_tokens=min(limits.output_budget_tokens, max(math.ceil(bound * limits.room), floor)),
         bound_tokens=bound,
         reason=f"{n} block{'s' if n > 1 else ''} {why}. Answers of about {expected:,} tokens are expected, {source}.",
     )

@@ -12,7 +12,7 @@ from tokenopt_pipeline.domain.encoding import answer_form
 from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, pack_limits, plan_packs
+from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, plan_packs
 from tokenopt_pipeline.domain.packs import PlannableBlock
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
@@ -20,7 +20,7 @@ from tokenopt_pipeline.domain.routing import Route, RouteTable, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens, recipe_of
-from tokenopt_pipeline.stages.prepare import plan_run_cache
+from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +175,14 @@ class _Planner:
             load = self._loads[route.tier, str(route.model)] = Load(model=model, cliff_tokens=cliff)
         limits = self._limits.get(route)
         if limits is None:
-            limits = self._limits[route] = pack_limits(
+            limits = self._limits[route] = limits_on(
                 self.request.schema,
-                packing,
+                self.request.resolved.policy,
                 model,
+                self.prices,
                 prefix_tokens=self.prefix_tokens,
                 tier=route.tier,
-                cliff_tokens=load.cliff_tokens,
-                learned=self.learned.answers_of(route.model),
+                learned=self.learned,
             )
         load.add(plan_packs(blocks, limits, packing, model), prefix_tokens=self.prefix_tokens)
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 
-from tokenopt_pipeline.domain.caching import CachePlan, cache_prices, expected_spacing_s, plan_cache
+from tokenopt_pipeline.domain.caching import (
+    CachePlan,
+    cache_prices,
+    expected_spacing_s,
+    plan_cache,
+    request_in_output_tokens,
+)
+from tokenopt_pipeline.domain.learning import Learned
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PackLimits, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
@@ -15,6 +22,7 @@ from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.routing import Route, RouteTable
 from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
 
 
@@ -49,16 +57,27 @@ def plan_run_cache(
     )
 
 
-def run_limits(run: Run, model: ModelSpec, prices: Prices, *, tier: str) -> PackLimits:
-    """What a pack of the run may hold on a model of this tier."""
+def limits_on(
+    schema: ExtractionSchema,
+    policy: Policy,
+    model: ModelSpec,
+    prices: Prices,
+    *,
+    prefix_tokens: int,
+    tier: str,
+    learned: Learned,
+) -> PackLimits:
+    """What a pack may hold on a model of this tier, at its prices."""
+    usd = partial(prices.usd, model.ref)
     return pack_limits(
-        run.schema,
-        run.policy.packing,
+        schema,
+        policy.packing,
         model,
-        prefix_tokens=run.prompt_tokens,
+        prefix_tokens=prefix_tokens,
         tier=tier,
-        cliff_tokens=price_cliff(partial(prices.usd, model.ref), most=model.context_tokens),
-        learned=run.learned.answers_of(model.ref),
+        cliff_tokens=price_cliff(usd, most=model.context_tokens),
+        learned=learned.answers_of(model.ref),
+        saved_tokens=request_in_output_tokens(policy.caching, model, usd, prefix_tokens=prefix_tokens),
     )
 
 
@@ -72,7 +91,15 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
     planned = []
     for route, blocks in by_route.items():
         model = models.spec(route.model)
-        limits = run_limits(run, model, prices, tier=route.tier)
+        limits = limits_on(
+            run.schema,
+            run.policy,
+            model,
+            prices,
+            prefix_tokens=run.prompt_tokens,
+            tier=route.tier,
+            learned=run.learned,
+        )
         packables = (b.packable for b in blocks)
         planned += [(route, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
     # A prefix is one per model; the run's other shards will ask about as often as this one.

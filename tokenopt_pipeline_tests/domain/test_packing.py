@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -229,14 +230,14 @@ def _learnt(expected: float, margin: float = 0.0, per: float = 0.0) -> AnswerLen
 
 
 def test_blocks_of_similar_answers_go_together_when_that_makes_fewer_packs() -> None:
-    # Long and short answers in turns: 700 + 400 pass the budget of 1,000 each time; three times 300 do not.
-    lengths = {"table": _learnt(700), "paragraph": _learnt(310)}
+    # Long and short answers in turns, with a quarter more room: 560 + 250 pass 800 each time, three times 250 do not.
+    lengths = {"table": _learnt(560), "paragraph": _learnt(250)}
     blocks = [a_block(block_no=i, ordinal=i, type="table" if i % 2 else "paragraph") for i in range(6)]
     packs = _packs(blocks, output_budget_tokens=1_000, learned=lengths)
     assert [[b.ordinal for b in pack.blocks] for pack in packs] == [[0, 2, 4], [1], [3], [5]]
     assert packs[0].reason == (
         "3 blocks of similar expected answers, which makes fewer packs than the 6 of document order; no block was left. "
-        "Answers of about 930 tokens are expected, rarely above 930, learnt from 500 answers."
+        "Answers of about 750 tokens are expected, rarely above 750, learnt from 500 answers."
     )
 
 
@@ -252,9 +253,27 @@ def test_document_order_stays_when_nothing_else_makes_fewer_packs() -> None:
 def test_a_pack_is_sized_with_what_answers_rarely_exceed_and_gets_room_beyond() -> None:
     (pack,) = _packs(blocks_of(50, 50, 50, 50), learned={"*": _learnt(100, margin=0.5)})
     # 400 + sqrt(0.1 * 200^2 + 0.9 * 4 * 50^2) = 400 + sqrt(13,000)
-    assert (pack.output_tokens, pack.max_tokens) == (400, 644)
-    assert len(_packs(blocks_of(50, 50, 50, 50), output_budget_tokens=513, learned={"*": _learnt(100, 0.5)})) == 2
-    assert len(_packs(blocks_of(50, 50, 50, 50), output_budget_tokens=515, learned={"*": _learnt(100, 0.5)})) == 1
+    assert (pack.output_tokens, pack.bound_tokens, pack.max_tokens) == (400, 515, 644)
+    assert len(_packs(blocks_of(50, 50, 50, 50), output_budget_tokens=642, learned={"*": _learnt(100, 0.5)})) == 2
+    assert len(_packs(blocks_of(50, 50, 50, 50), output_budget_tokens=644, learned={"*": _learnt(100, 0.5)})) == 1
+
+
+@pytest.mark.parametrize(
+    ("saved", "room"),
+    [
+        pytest.param(math.inf, 1.25, id="a request less saves much"),
+        pytest.param(100.0, 1.25, id="as much as an answer"),
+        pytest.param(50.0, 1.5, id="half an answer"),
+        pytest.param(0.0, 2.0, id="nothing"),
+    ],
+)
+def test_answers_get_the_more_room_the_less_a_request_less_saves(saved: float, room: float) -> None:
+    limits = some_limits(learned={"*": _learnt(100)}, saved_tokens=saved)
+    assert limits.room == room
+    (pack,) = plan_packs(blocks_of(*[50] * 8), limits, PackingPolicy(), a_model())
+    assert pack.max_tokens == 800 * room
+    assert some_limits(saved_tokens=saved).room == 1.0
+    assert limits.document()["saved_tokens"] == (None if math.isinf(saved) else saved)
 
 
 def test_what_is_learnt_of_a_type_goes_before_what_is_learnt_of_all_and_that_before_the_schema() -> None:
