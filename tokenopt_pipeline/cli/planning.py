@@ -22,7 +22,11 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
     request = build_request(asked, backend=assembly.open_backend(workspace.settings))
     # A collection that does not exist is refused; one without blocks predicts nothing.
     assembly.collections_on(workspace.connection).document_ids(asked.collection)
-    learned = learn(request, calls=PostgresLearning(workspace.connection))
+    learned = learn(
+        request,
+        calls=PostgresLearning(workspace.connection),
+        models=assembly.models_under(request.resolved.policy),
+    )
     predicted = predict_run(
         request,
         planning=PostgresPlanning(workspace.connection),

@@ -38,7 +38,11 @@ def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run
     """The run these options ask for: the unfinished one of the same inputs, else a new one."""
     request = build_request(asked, backend=assembly.open_backend(workspace.settings))
     clock, new_id = SystemClock(), _new_run_id()
-    learned = learn(request, calls=PostgresLearning(workspace.connection))
+    learned = learn(
+        request,
+        calls=PostgresLearning(workspace.connection),
+        models=assembly.models_under(request.resolved.policy),
+    )
     run = plan_run(
         request,
         run_id=new_id,

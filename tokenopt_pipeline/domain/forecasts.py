@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from tokenopt_pipeline.domain.answer_lengths import LengthSum
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
+from tokenopt_pipeline.domain.learning import SeenPrefix
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PlannedPack
 from tokenopt_pipeline.domain.usage import TokenUsage
@@ -82,17 +83,23 @@ def forecast(
     ttl: str | None,
     is_learnt: bool,
     overflow_probability: float,
+    seen: SeenPrefix | None = None,
 ) -> Forecast:
-    """The forecast for a load whose prefix is kept for `ttl`; `is_learnt`: lengths are learnt from answers.
+    """The forecast for a load whose prefix is kept for `ttl`; `is_learnt`: lengths are learnt from answers;
+    `seen`: how the very prefix was billed before.
 
     Low and high differ in the length of answers (what a hundred such runs stay between; what the schema alone allows while no
     answer was seen), in how exactly tokens are counted, and in how many packs overflow and have their rest asked again.
     """
     model, n = load.model, load.packs
     shared = model.billed_tokens(prefix_tokens) + model.request_overhead_tokens
-    lines = load.line_tokens * model.token_ratio / model.token_ratio_guard if model.token_ratio_guard else 0.0
+    counted = load.line_tokens / model.token_ratio_guard if model.token_ratio_guard else 0.0
+    lines = counted * model.token_ratio
+    if seen is not None:
+        shared, lines = seen.tokens, counted * seen.line_ratio
     # Errors of counting partly cancel over calls.
-    count_error = (model.token_ratio_guard / model.token_ratio - 1 if model.token_ratio else 0.0) / math.sqrt(max(n, 1))
+    guard = model.token_ratio_guard / model.token_ratio - 1 if model.token_ratio else 0.0
+    count_error = guard / math.sqrt(max(n, 1))
     expected = load.answers.expected
     overflows = math.ceil(n * overflow_probability + _RARELY * math.sqrt(n * overflow_probability)) if is_learnt else n
     spread = load.answers.bound - expected

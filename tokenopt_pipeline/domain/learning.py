@@ -50,6 +50,26 @@ class TokenCorrection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CachedCall:
+    """One answered call that used a cached prefix: what the cache held, what was billed beside it, and what we counted of that."""
+
+    shared: int
+    rest: int
+    #: Our tokenizer's count of the blocks' lines.
+    counted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPrefix:
+    """A prefix as it was billed. Instructions and blocks are of different kinds of text, so each has its own count."""
+
+    tokens: int
+    #: Billed tokens per token of our tokenizer, of the blocks' lines.
+    line_ratio: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """The snapshot that a run was planned with. Empty: nothing was known."""
 
@@ -57,11 +77,14 @@ class Learned:
     tokens: Mapping[str, TokenCorrection] = field(default_factory=dict)
     #: `provider/model` -> block type -> how long its answers to the run's schema are, in the run's form.
     answers: Mapping[str, Mapping[str, AnswerLength]] = field(default_factory=dict)
+    #: `provider/model` -> the run's own prefix there, once it was cached.
+    prefixes: Mapping[str, SeenPrefix] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """As JSON values; `parse_learned` reads them back."""
         tokens = {model: asdict(correction) for model, correction in self.tokens.items()}
-        return {"tokens": tokens, "answers": lengths_document(self.answers)}
+        prefixes = {model: asdict(prefix) for model, prefix in self.prefixes.items()}
+        return {"tokens": tokens, "answers": lengths_document(self.answers), "prefixes": prefixes}
 
     def answers_of(self, ref: ModelRef) -> Mapping[str, AnswerLength]:
         """Block type -> length of the model's answers; empty when too few were seen."""
@@ -76,6 +99,19 @@ def parse_learned(document: Mapping[str, Any]) -> Learned:
     return Learned(
         tokens={model: TokenCorrection(**told) for model, told in document.get("tokens", {}).items()},
         answers=parse_lengths(document.get("answers", {})),
+        prefixes={model: SeenPrefix(**told) for model, told in document.get("prefixes", {}).items()},
+    )
+
+
+def learn_prefix(calls: Sequence[CachedCall]) -> SeenPrefix | None:
+    """The prefix that these calls shared; None when they are too few."""
+    known = [call for call in calls if call.shared > 0 and call.counted > 0]
+    if len(known) < _LEAST_CALLS:
+        return None
+    return SeenPrefix(
+        tokens=round(median(call.shared for call in known)),
+        line_ratio=round(median(call.rest / call.counted for call in known), 4),
+        calls=len(known),
     )
 
 

@@ -142,7 +142,9 @@ def pack_limits(
     """
     cap, reason = (policy.pack_size, "the policy's packing.pack_size") if policy.enabled else (1, "packing is off")
     caps = [(policy.quality_cap(tier), f"the quality cap of tier {tier}")] if tier is not None else []
-    caps += [(policy.text_heavy_max_pack_size, "the cap of schemas that ask for prose")] if schema.is_text_heavy else []
+    if schema.is_text_heavy and not learned:
+        # Estimates are least reliable there; lengths that were learnt need no such cap.
+        caps.append((policy.text_heavy_max_pack_size, "the cap of schemas that ask for prose"))
     caps += [(max(max_blocks, 1), "the split of a pack that was not answered whole")] if max_blocks is not None else []
     for other, why in caps:
         if other < cap:

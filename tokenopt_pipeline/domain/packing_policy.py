@@ -36,7 +36,9 @@ class PackingPolicy:
     small_max_pack_size: int = _setting(8, "blocks in a pack of the tier small, for the answers' quality", 1, 100)
     mid_max_pack_size: int = _setting(32, "the same for the tier mid", 1, 100)
     large_max_pack_size: int = _setting(32, "the same for the tier large", 1, 100)
-    text_heavy_max_pack_size: int = _setting(6, "the same for schemas that ask for prose", 1, 100)
+    text_heavy_max_pack_size: int = _setting(
+        6, "the same for schemas that ask for prose, until enough answers were seen", 1, 100
+    )
     overflow_probability: float = _setting(
         0.01, "of a pack whose answers are longer than what it was sized with, once enough were seen", 0.0001, 0.5
     )

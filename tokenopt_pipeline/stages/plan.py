@@ -10,8 +10,10 @@ from tokenopt_pipeline.domain.answer_lengths import MOST_ANSWERS, learn_lengths
 from tokenopt_pipeline.domain.encoding import AnswerForm, answer_form
 from tokenopt_pipeline.domain.errors import InvalidInput, PriceUnknown
 from tokenopt_pipeline.domain.fingerprints import canonical_json
-from tokenopt_pipeline.domain.learning import MOST_CALLS, NOTHING_LEARNED, Learned, learn_tokens
+from tokenopt_pipeline.domain.learning import MOST_CALLS, NOTHING_LEARNED, Learned, learn_prefix, learn_tokens
+from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
+from tokenopt_pipeline.domain.prefixes import Prefix, prefix_of
 from tokenopt_pipeline.domain.prompts import system_prompt
 from tokenopt_pipeline.domain.routing import RoutingPolicy, models_in_use
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, answer_recipe, shard_spans
@@ -83,10 +85,14 @@ def plan_run(
     return runs.open_run(new.inputs_digest) or runs.create(new, now=now)
 
 
-def learn(request: RunRequest, *, calls: LearningStore) -> Learned:
-    """What calls of the same kind taught about the models of a request; of the same schema where there are enough of them."""
-    tokens, answers = {}, {}
+def learn(request: RunRequest, *, calls: LearningStore, models: Models | None = None) -> Learned:
+    """What calls of the same kind taught about the models of a request; of the same schema where there are enough of them.
+
+    With `models`, also how its very prefix was billed there.
+    """
+    tokens, answers, prefixes = {}, {}, {}
     packing = request.resolved.policy.packing
+    form = answer_form(request.schema, packing.output_form)
     for ref in models_in_use(request.resolved.policy.routing):
         seen = calls.answers(
             ref,
@@ -97,13 +103,17 @@ def learn(request: RunRequest, *, calls: LearningStore) -> Learned:
         )
         if lengths := learn_lengths(seen, overflow_probability=packing.overflow_probability):
             answers[str(ref)] = lengths
+        if models is not None:
+            prefix = form_prefix(form, models.spec(ref))
+            if seen_prefix := learn_prefix(calls.cached(prefix, ref, kind=request.kind, most=MOST_CALLS)):
+                prefixes[str(ref)] = seen_prefix
         for schema_hash in (request.schema.schema_hash, None):
             counted = calls.counted(ref, kind=request.kind, schema_hash=schema_hash, most=MOST_CALLS)
             correction = learn_tokens(counted)
             if correction is not None:
                 tokens[str(ref)] = correction
                 break
-    return Learned(tokens=tokens, answers=answers)
+    return Learned(tokens=tokens, answers=answers, prefixes=prefixes)
 
 
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:
@@ -144,6 +154,17 @@ def recipe_of(request: RunRequest, models: Models) -> str:
     policy = request.resolved.policy
     specs = [models.spec(ref) for ref in models_in_use(policy.routing)]
     return answer_recipe(request.schema, policy, request.kind, specs)
+
+
+def form_prefix(form: AnswerForm, model: ModelSpec) -> Prefix:
+    """What all requests in this form to the model share."""
+    return prefix_of(
+        model=str(model.ref),
+        system=system_prompt(form.asked),
+        output_schema=form.output_schema,
+        output_method=model.output_method,
+        thinking=model.thinking,
+    )
 
 
 def prompt_tokens(form: AnswerForm, tokenizer: Tokenizer) -> int:

@@ -214,6 +214,7 @@ class _Planner:
                     ttl=cache.ttl,
                     is_learnt=bool(lengths),
                     overflow_probability=policy.packing.overflow_probability,
+                    seen=self.learned.prefixes.get(name),
                 ),
             )
 

@@ -12,13 +12,14 @@ from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer, failed_answer
 from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS, PackableBlock, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
-from tokenopt_pipeline.domain.prefixes import Prefix, prefix_of
+from tokenopt_pipeline.domain.prefixes import Prefix
 from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, system_prompt, user_prompt
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
 from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
 from tokenopt_pipeline.ports import Prices
+from tokenopt_pipeline.stages.plan import form_prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +35,7 @@ class PreparedCall:
 
 def run_prefix(run: Run, model: ModelSpec) -> Prefix:
     """What all requests of the run to the model share."""
-    return prefix_of(
-        model=str(model.ref),
-        system=system_prompt(run.form.asked),
-        output_schema=run.form.output_schema,
-        output_method=model.output_method,
-        thinking=model.thinking,
-    )
+    return form_prefix(run.form, model)
 
 
 def prepare_call(

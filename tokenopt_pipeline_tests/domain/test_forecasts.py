@@ -9,6 +9,7 @@ import pytest
 
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG, SHORT
 from tokenopt_pipeline.domain.forecasts import Amounts, Forecast, Load, forecast, usage_of
+from tokenopt_pipeline.domain.learning import SeenPrefix
 from tokenopt_pipeline.domain.packing import PlannedPack
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline_tests.factories import a_block, a_model
@@ -68,6 +69,12 @@ def test_the_expected_amount_is_what_the_packs_say() -> None:
     assert expected.usage == TokenUsage(input_uncached=2_400, output=80)
     assert expected.calls == 2
     assert expected.usd == 3 * 2_400 + 15 * 80
+
+
+def test_a_prefix_that_was_billed_before_is_taken_as_it_was_billed() -> None:
+    seen = SeenPrefix(tokens=950, line_ratio=1.5, calls=9)
+    usage = _forecast(_load(_pack(), _pack()), ttl=SHORT, seen=seen).expected.usage
+    assert usage == TokenUsage(input_uncached=300, cache_write_5m=950, cache_read=950, output=80)
 
 
 def test_learnt_lengths_bracket_the_answers_and_a_few_packs_may_overflow() -> None:

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from tokenopt_pipeline.domain.answer_lengths import AnswerLength
 from tokenopt_pipeline.domain.learning import (
     NOTHING_LEARNED,
+    CachedCall,
     CountedCall,
     Learned,
+    SeenPrefix,
     TokenCorrection,
+    learn_prefix,
     learn_tokens,
     parse_learned,
 )
@@ -95,7 +98,9 @@ def test_a_correction_changes_ratio_guard_and_overhead_together() -> None:
 def test_the_snapshot_is_read_back_and_what_is_newer_is_left_alone() -> None:
     length = AnswerLength(base=80.0, per_block_token=0.5, margin=0.25, answers=40)
     learned = Learned(
-        tokens={"a/m": TokenCorrection(scale=1.1, shift=2.0, tail=None, calls=9)}, answers={"a/m": {"table": length}}
+        tokens={"a/m": TokenCorrection(scale=1.1, shift=2.0, tail=None, calls=9)},
+        answers={"a/m": {"table": length}},
+        prefixes={"a/m": SeenPrefix(tokens=900, line_ratio=1.25, calls=3)},
     )
     document = json.loads(json.dumps(learned.document()))
     assert parse_learned(document) == learned
@@ -103,6 +108,13 @@ def test_the_snapshot_is_read_back_and_what_is_newer_is_left_alone() -> None:
     assert parse_learned({}) == NOTHING_LEARNED == Learned()
     assert learned.answers_of(parse_model_ref("a/m")) == {"table": length}
     assert learned.answers_of(parse_model_ref("a/other")) == {}
+
+
+def test_a_prefix_is_learnt_as_it_was_billed_and_its_lines_apart_from_it() -> None:
+    seen = [CachedCall(shared=900, rest=n * 5, counted=n * 4) for n in (10, 20, 400)]
+    assert learn_prefix(seen) == SeenPrefix(tokens=900, line_ratio=1.25, calls=3)
+    assert learn_prefix(seen[1:]) is None
+    assert learn_prefix([*seen[1:], CachedCall(shared=0, rest=9, counted=9)]) is None
 
 
 @examples(100)

@@ -307,6 +307,12 @@ def test_the_lowest_cap_holds_and_is_the_reason(
     assert len(packs[0].blocks) == cap
 
 
+def test_the_cap_of_prose_ends_when_lengths_are_learnt() -> None:
+    prose = a_schema(properties={"final": {}}, required=[])
+    limits = pack_limits(prose, PackingPolicy(), a_model(), prefix_tokens=0, learned={"*": _learnt(100)})
+    assert limits.max_blocks == 16
+
+
 def test_no_pack_passes_a_price_step_that_its_blocks_alone_stay_below() -> None:
     limits = pack_limits(a_schema(), PackingPolicy(), a_model(), prefix_tokens=700, cliff_tokens=2_000)
     # 2,000 - 700 - 300 of the provider's own

@@ -10,13 +10,13 @@ import pytest
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.assembly import RunTables, models_under
-from tokenopt_pipeline.domain.learning import Learned, TokenCorrection
+from tokenopt_pipeline.domain.learning import Learned, SeenPrefix, TokenCorrection
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.routing import parse_model_ref
 from tokenopt_pipeline.domain.runs import RunKind
 from tokenopt_pipeline.stages.plan import learn
 from tokenopt_pipeline_tests.factories import a_model, a_policy
-from tokenopt_pipeline_tests.stages.rig import Rig, clauses
+from tokenopt_pipeline_tests.stages.rig import OneSpec, Rig, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import ScriptedProvider
 
 MODEL = "anthropic/claude-sonnet-5-5"
@@ -123,3 +123,18 @@ def test_packs_are_sized_with_what_was_learnt_and_say_so(rig: Rig) -> None:
     assert len(packs) == 3
     assert "more is not allowed by the policy's packing.pack_size" in packs[0]["reason"]
     assert "learnt from 40 answers" in packs[0]["reason"]
+
+
+def test_the_very_prefix_is_learnt_as_it_was_billed_and_no_other(rig: Rig) -> None:
+    rig.model = a_model(cache_minimum_tokens=1)
+    rig.ingest(*clauses(12))
+    rig.finish(rig.plan(packing={"pack_size": 2}))
+
+    def prefixes(**request: Any) -> Any:
+        calls = PostgresLearning(rig.connection)
+        return learn(rig.request(**request), calls=calls, models=OneSpec(model=rig.model)).prefixes
+
+    shared = rig.one("select max(cache_read) from ledger")
+    assert prefixes()[MODEL] == SeenPrefix(tokens=shared, line_ratio=1.0, calls=6)
+    assert prefixes(packing={"output_form": "plain"}) == {}
+    assert prefixes(kind=RunKind.LIVE) == {}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from psycopg.types.json import Jsonb
+
 from tokenopt_pipeline.adapters.postgres.connection import Connection, rows
 from tokenopt_pipeline.domain.answer_lengths import AnswerSample
-from tokenopt_pipeline.domain.learning import CountedCall
+from tokenopt_pipeline.domain.learning import CachedCall, CountedCall
+from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS
+from tokenopt_pipeline.domain.prefixes import Prefix
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind
 
@@ -34,3 +38,16 @@ class PostgresLearning:
             most=most,
         )
         return [AnswerSample(**r) for r in found]
+
+    def cached(self, prefix: Prefix, ref: ModelRef, *, kind: RunKind, most: int) -> list[CachedCall]:
+        """The newest calls of one kind of run to the model that found or wrote the prefix in a cache."""
+        found = rows(
+            self._connection,
+            "cached_calls",
+            model=str(ref),
+            kind=kind.value,
+            prefix=Jsonb(prefix.document()),
+            line_tokens=LINE_OVERHEAD_TOKENS,
+            most=most,
+        )
+        return [CachedCall(**r) for r in found]
