@@ -12,8 +12,11 @@ from typing import Any
 ANY_TYPE = "*"
 #: Answers of one model, schema and form that are looked at, the newest ones.
 MOST_ANSWERS = 2_000
-# Fewer tell no quantile.
-_LEAST_ANSWERS = 20
+# Fewer tell nothing. Few tell a mean but no quantile, so their margin is made larger: twice as large for ten, by a tenth for
+# a hundred.
+_LEAST_ANSWERS, _FEW_ANSWERS = 8, 10
+# What an answer says around its entries: `{"results":[]}`, and the tokens of it.
+_ENVELOPE_CHARS, ENVELOPE_TOKENS = 14, 4
 # A slope has to leave at most so much of the error that a constant leaves; another one fits noise.
 _WORTH = 0.9
 # Answers about neighbours are alike, so the errors of a pack add up more than those of independent answers would. The share
@@ -103,8 +106,9 @@ def _length(samples: Sequence[AnswerSample], overflow_probability: float) -> Ans
     # So few answers may not have shown the rare ones.
     spread = NormalDist().inv_cdf(1 - overflow_probability) * pstdev(a / e for a, e in zip(seen, expected, strict=True))
     needed = [_margin_for(size, expected, seen, overflow_probability) for size in _SIZES if size <= len(samples)]
+    margin = max([spread, *needed, 0.0]) * (1 + _FEW_ANSWERS / len(samples))
     # Rounded up: what is exactly at the bound must stay below it.
-    return replace(shape, margin=math.ceil(max([spread, *needed, 0.0]) * 10_000) / 10_000)
+    return replace(shape, margin=math.ceil(margin * 10_000) / 10_000)
 
 
 def _margin_for(size: int, expected: Sequence[float], seen: Sequence[float], overflow_probability: float) -> float:
@@ -144,11 +148,15 @@ def _error(length: AnswerLength, samples: Sequence[AnswerSample]) -> float:
 def shares(output_tokens: int, said: Sequence[int], *, chars: int, is_whole: bool) -> tuple[int | None, ...]:
     """The tokens of each entry of an answer, as its share of what was billed; None for a block without an entry.
 
-    `said` has the characters of each entry, `chars` those of the whole text. What a whole answer says beside its entries, and
-    thoughts before it, are shared out too; an answer that was cut off keeps them, with what it lost.
+    `said` has the characters of each entry, `chars` those of the whole text. Ordinals, white space and thoughts before an
+    answer are shared out too, what stands around all entries is not; an answer that was cut off keeps what it lost.
     """
-    total = sum(said) if is_whole else max(chars, sum(said))
-    return tuple(round(output_tokens * each / total) if each else None for each in said)
+    total, shared = sum(said), float(output_tokens)
+    if is_whole:
+        shared *= 1 - _ENVELOPE_CHARS / max(chars, total + _ENVELOPE_CHARS)
+    else:
+        total = max(chars, total)
+    return tuple(round(shared * each / total) if each else None for each in said)
 
 
 def lengths_document(lengths: Mapping[str, Mapping[str, AnswerLength]]) -> dict[str, Any]:

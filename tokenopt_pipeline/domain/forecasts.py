@@ -96,7 +96,7 @@ def forecast(
     counted = load.line_tokens / model.token_ratio_guard if model.token_ratio_guard else 0.0
     lines = counted * model.token_ratio
     if seen is not None:
-        shared, lines = seen.tokens, counted * seen.line_ratio
+        shared, lines = seen.tokens, counted * seen.line_ratio + n * seen.beside
     # Errors of counting partly cancel over calls.
     guard = model.token_ratio_guard / model.token_ratio - 1 if model.token_ratio else 0.0
     count_error = guard / math.sqrt(max(n, 1))

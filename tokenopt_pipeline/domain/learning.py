@@ -50,13 +50,20 @@ class TokenCorrection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CachedCall:
-    """One answered call that used a cached prefix: what the cache held, what was billed beside it, and what we counted of that."""
+class PrefixedCall:
+    """One answered call with a certain prefix."""
 
+    #: Input that was read from or written to a cache.
     shared: int
+    #: Input billed beside it.
     rest: int
     #: Our tokenizer's count of the blocks' lines.
     counted: int
+
+    @property
+    def billed(self) -> int:
+        """All of its input."""
+        return self.shared + self.rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,8 @@ class SeenPrefix:
     #: Billed tokens per token of our tokenizer, of the blocks' lines.
     line_ratio: float
     calls: int
+    #: Billed tokens of every request that are neither.
+    beside: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +112,40 @@ def parse_learned(document: Mapping[str, Any]) -> Learned:
     )
 
 
-def learn_prefix(calls: Sequence[CachedCall]) -> SeenPrefix | None:
-    """The prefix that these calls shared; None when they are too few."""
-    known = [call for call in calls if call.shared > 0 and call.counted > 0]
-    if len(known) < _LEAST_CALLS:
+def learn_prefix(calls: Sequence[PrefixedCall]) -> SeenPrefix | None:
+    """The prefix that these calls have; None when they are too few, or too alike to tell it from their lines.
+
+    What a cache held is the prefix. Where none held it, packs of different lengths tell it from what grows with them.
+    """
+    known = [call for call in calls if call.counted > 0]
+    cached = [call for call in known if call.shared > 0]
+    is_cached = len(cached) >= _LEAST_CALLS
+    used = cached if is_cached else known
+    points = [(call.counted, call.rest if is_cached else call.billed) for call in used]
+    counts = [counted for counted, _ in points]
+    if len(points) >= _LEAST_FOR_LINE and max(counts) >= 2 * min(counts):
+        ratio, constant = _least_squares(points)
+        if ratio > 0 and constant >= 0:
+            tokens = float(median(call.shared for call in cached)) if is_cached else constant
+            return _seen(tokens, ratio, constant if is_cached else 0.0, len(used))
+    if not is_cached:
         return None
-    return SeenPrefix(
-        tokens=round(median(call.shared for call in known)),
-        line_ratio=round(median(call.rest / call.counted for call in known), 4),
-        calls=len(known),
-    )
+    return _seen(median(call.shared for call in cached), median(rest / n for n, rest in points), 0.0, len(used))
+
+
+def _seen(tokens: float, ratio: float, beside: float, calls: int) -> SeenPrefix:
+    return SeenPrefix(tokens=round(tokens), line_ratio=round(ratio, 4), beside=round(beside, 2), calls=calls)
+
+
+def _least_squares(points: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """(slope, intercept) of what was billed over what was counted; the error of a sum grows with its length."""
+    weights = [1 / x for x, _ in points]
+    total = sum(weights)
+    mean_x = sum(w * x for w, (x, _) in zip(weights, points, strict=True)) / total
+    mean_y = sum(w * y for w, (_, y) in zip(weights, points, strict=True)) / total
+    spread = sum(w * (x - mean_x) ** 2 for w, (x, _) in zip(weights, points, strict=True))
+    slope = sum(w * (x - mean_x) * (y - mean_y) for w, (x, y) in zip(weights, points, strict=True)) / spread
+    return slope, mean_y - slope * mean_x
 
 
 def learn_tokens(calls: Sequence[CountedCall]) -> TokenCorrection | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenopt_pipeline.domain.answer_lengths import ANY_TYPE, AnswerLength, LengthSum
+from tokenopt_pipeline.domain.answer_lengths import ANY_TYPE, ENVELOPE_TOKENS, AnswerLength, LengthSum
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing_policy import PackingPolicy
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
@@ -245,6 +245,7 @@ def _planned(pack: _OpenPack, limits: PackLimits, policy: PackingPolicy, why: st
     expected, bound = round(pack.answers.expected), math.ceil(pack.answers.bound)
     source = "estimated from the schema"
     if limits.learned:
+        expected, bound = expected + ENVELOPE_TOKENS, bound + ENVELOPE_TOKENS
         source = (
             f"rarely above {bound:,}, learnt from {max(each.answers for each in limits.learned.values()):,} answers"
         )

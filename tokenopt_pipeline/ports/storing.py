@@ -12,7 +12,7 @@ from tokenopt_pipeline.domain.answer_lengths import AnswerSample
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.documents import IngestOutcome, ReadDocument
 from tokenopt_pipeline.domain.kept_prefixes import KeptPrefix
-from tokenopt_pipeline.domain.learning import CachedCall, CountedCall
+from tokenopt_pipeline.domain.learning import CountedCall, PrefixedCall
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, PlannableBlock
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision
 from tokenopt_pipeline.domain.prefixes import Prefix
@@ -171,8 +171,8 @@ class LearningStore(Protocol):
         """The newest answered blocks of the schema on the model, asked in the form by one kind of run."""
         ...
 
-    def cached(self, prefix: Prefix, ref: ModelRef, *, kind: RunKind, most: int) -> list[CachedCall]:
-        """The newest calls of one kind of run to the model that found or wrote the prefix in a cache."""
+    def prefixed(self, prefix: Prefix, ref: ModelRef, *, kind: RunKind, most: int) -> list[PrefixedCall]:
+        """The newest calls of one kind of run to the model with this prefix."""
         ...
 
 

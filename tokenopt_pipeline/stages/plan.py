@@ -105,7 +105,7 @@ def learn(request: RunRequest, *, calls: LearningStore, models: Models | None = 
             answers[str(ref)] = lengths
         if models is not None:
             prefix = form_prefix(form, models.spec(ref))
-            if seen_prefix := learn_prefix(calls.cached(prefix, ref, kind=request.kind, most=MOST_CALLS)):
+            if seen_prefix := learn_prefix(calls.prefixed(prefix, ref, kind=request.kind, most=MOST_CALLS)):
                 prefixes[str(ref)] = seen_prefix
         for schema_hash in (request.schema.schema_hash, None):
             counted = calls.counted(ref, kind=request.kind, schema_hash=schema_hash, most=MOST_CALLS)

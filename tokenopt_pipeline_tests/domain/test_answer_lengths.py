@@ -27,16 +27,22 @@ def learnt(*pairs: tuple[int, int], p: float = 0.05) -> AnswerLength:
     return learn_lengths(samples(*pairs), overflow_probability=p)[ANY_TYPE]
 
 
-def test_nothing_is_learnt_from_fewer_than_twenty_answers() -> None:
-    assert learn_lengths(samples(*[(50, 90)] * 19), overflow_probability=0.01) == {}
+def test_nothing_is_learnt_from_fewer_than_eight_answers() -> None:
+    assert learn_lengths(samples(*[(50, 90)] * 7), overflow_probability=0.01) == {}
+
+
+def test_few_answers_tell_a_mean_and_a_wider_margin() -> None:
+    few, many = learnt(*[(50, 60), (50, 120)] * 5), learnt(*[(50, 60), (50, 120)] * 50)
+    assert few.expected(50) == many.expected(50) == 90
+    assert few.margin > 1.2 * many.margin
 
 
 def test_a_type_with_enough_answers_has_its_own_length_and_all_together_have_one() -> None:
-    tables, others = samples(*[(50, 400)] * 20, block_type="table"), samples(*[(50, 100)] * 19)
+    tables, others = samples(*[(50, 400)] * 8, block_type="table"), samples(*[(50, 100)] * 7)
     lengths = learn_lengths([*tables, *others], overflow_probability=0.01)
     assert list(lengths) == [ANY_TYPE, "table"]
     assert lengths["table"].expected(50) == 400
-    assert lengths[ANY_TYPE].expected(50) == pytest.approx((20 * 400 + 19 * 100) / 39, abs=0.01)
+    assert lengths[ANY_TYPE].expected(50) == pytest.approx((8 * 400 + 7 * 100) / 15, abs=0.01)
 
 
 def test_answers_that_are_all_alike_have_no_margin() -> None:
@@ -107,7 +113,8 @@ def test_a_sum_with_one_more_is_the_sum_after_it() -> None:
 @pytest.mark.parametrize(
     ("said", "chars", "is_whole", "expected"),
     [
-        pytest.param([60, 30, 10], 130, True, (60, 30, 10), id="all of a whole answer is shared out"),
+        pytest.param([60, 30, 10], 140, True, (54, 27, 9), id="all of a whole answer but what stands around"),
+        pytest.param([60, 30], 20, True, (58, 29), id="escapes make a whole text shorter than it is said"),
         pytest.param([60, 0, 0], 120, False, (50, None, None), id="a cut answer keeps what it lost"),
         pytest.param([60, 60, 0], 90, False, (50, 50, None), id="escapes make a text shorter than it is said"),
         pytest.param([0, 0], 40, True, (None, None), id="an answer without entries"),

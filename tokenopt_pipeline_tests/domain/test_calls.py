@@ -63,7 +63,7 @@ def _answered(response: ModelResponse | None) -> AnsweredCall:
 @pytest.mark.parametrize(
     ("response", "expected"),
     [
-        pytest.param(a_response(usage=TokenUsage(output=90), text="x" * 100), (30, None, 60), id="a whole answer"),
+        pytest.param(a_response(usage=TokenUsage(output=90), text="x" * 140), (27, None, 54), id="a whole answer"),
         pytest.param(
             a_response(usage=TokenUsage(output=90), text="x" * 180, stop=StopReason.TRUNCATED),
             (15, None, 30),

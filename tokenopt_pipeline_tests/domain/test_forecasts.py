@@ -72,9 +72,9 @@ def test_the_expected_amount_is_what_the_packs_say() -> None:
 
 
 def test_a_prefix_that_was_billed_before_is_taken_as_it_was_billed() -> None:
-    seen = SeenPrefix(tokens=950, line_ratio=1.5, calls=9)
+    seen = SeenPrefix(tokens=950, line_ratio=1.5, beside=10, calls=9)
     usage = _forecast(_load(_pack(), _pack()), ttl=SHORT, seen=seen).expected.usage
-    assert usage == TokenUsage(input_uncached=300, cache_write_5m=950, cache_read=950, output=80)
+    assert usage == TokenUsage(input_uncached=320, cache_write_5m=950, cache_read=950, output=80)
 
 
 def test_learnt_lengths_bracket_the_answers_and_a_few_packs_may_overflow() -> None:

@@ -6,7 +6,7 @@ from psycopg.types.json import Jsonb
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, rows
 from tokenopt_pipeline.domain.answer_lengths import AnswerSample
-from tokenopt_pipeline.domain.learning import CachedCall, CountedCall
+from tokenopt_pipeline.domain.learning import CountedCall, PrefixedCall
 from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS
 from tokenopt_pipeline.domain.prefixes import Prefix
 from tokenopt_pipeline.domain.routing import ModelRef
@@ -39,15 +39,15 @@ class PostgresLearning:
         )
         return [AnswerSample(**r) for r in found]
 
-    def cached(self, prefix: Prefix, ref: ModelRef, *, kind: RunKind, most: int) -> list[CachedCall]:
-        """The newest calls of one kind of run to the model that found or wrote the prefix in a cache."""
+    def prefixed(self, prefix: Prefix, ref: ModelRef, *, kind: RunKind, most: int) -> list[PrefixedCall]:
+        """The newest calls of one kind of run to the model with this prefix."""
         found = rows(
             self._connection,
-            "cached_calls",
+            "prefixed_calls",
             model=str(ref),
             kind=kind.value,
             prefix=Jsonb(prefix.document()),
             line_tokens=LINE_OVERHEAD_TOKENS,
             most=most,
         )
-        return [CachedCall(**r) for r in found]
+        return [PrefixedCall(**r) for r in found]
