@@ -1,5 +1,7 @@
 # One command each: `make run` shows the whole line on the demo, `make test` passes the tests, `make up` opens the UI.
 PYTHON ?= python3
+# Tests of one file stay in one process, since they share a database.
+WORKERS ?= 2
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
@@ -21,7 +23,7 @@ run: $(READY)
 	@$(BIN)/tokenopt demo
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

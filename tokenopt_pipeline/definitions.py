@@ -5,8 +5,9 @@ from __future__ import annotations
 import dagster as dg
 
 from tokenopt_pipeline.defs.assets import LINE
+from tokenopt_pipeline.defs.batches import batch_collection, ended_batches_sensor
 from tokenopt_pipeline.defs.checks import CHECKS
-from tokenopt_pipeline.defs.jobs import extraction
+from tokenopt_pipeline.defs.jobs import extraction, submission
 from tokenopt_pipeline.defs.references import REFERENCE_CHECKS, reference_index
 from tokenopt_pipeline.defs.resources import StraightLine
 
@@ -14,7 +15,8 @@ from tokenopt_pipeline.defs.resources import StraightLine
 defs = dg.Definitions(
     assets=[*LINE, reference_index],
     asset_checks=[*CHECKS, *REFERENCE_CHECKS],
-    jobs=[extraction],
+    jobs=[extraction, submission, batch_collection],
+    sensors=[ended_batches_sensor],
     resources={"straight_line": StraightLine()},
     executor=dg.in_process_executor,
 )

@@ -9,12 +9,15 @@ from typing import Any
 
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.moves import Origin
 from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits
+from tokenopt_pipeline.domain.packs import OpenPack, PackMember
 from tokenopt_pipeline.domain.policy import Policy, resolve
 from tokenopt_pipeline.domain.prefilter import BlockFacts
 from tokenopt_pipeline.domain.prompts import PromptBlock
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
-from tokenopt_pipeline.domain.routing import ModelRef
+from tokenopt_pipeline.domain.routing import ModelRef, Route
+from tokenopt_pipeline.domain.runs import Shard
 from tokenopt_pipeline.domain.schemas import ExtractionSchema, parse_schema
 from tokenopt_pipeline.domain.tools import Tool, ToolCall
 from tokenopt_pipeline.domain.usage import TokenUsage
@@ -149,3 +152,43 @@ def a_tools_response(*calls: ToolCall, **changes: Any) -> ModelResponse:
     """An answer that waits for the results of these calls, one of `a_call` when there is none."""
     asked = {"text": "", "stop": StopReason.TOOLS, "tool_calls": calls or (a_call(),), "carry": '["carried"]'}
     return a_response(**{**asked, **changes})
+
+
+def a_route(tier: str = "small", **changes: Any) -> Route:
+    """The default route to a tier of `some_routing`."""
+    route = Route(
+        tier=tier, model=ModelRef(provider="a", model=tier), mode="sync", rule_id="default", reason="Because."
+    )
+    return replace(route, **changes)
+
+
+def an_open_pack(**changes: Any) -> OpenPack:
+    """A planned pack that asks the small tier of `a_route`."""
+    pack = OpenPack(
+        pack_no=1,
+        shard=Shard(run_no=1, shard_no=0),
+        route=a_route(),
+        cache_ttl=None,
+        cache_reason="One.",
+        input_tokens=100,
+        output_tokens=100,
+        max_tokens=512,
+        output_scale=1,
+        generation=0,
+        origin=Origin(first_tier="small"),
+        tries=0,
+    )
+    return replace(pack, **changes)
+
+
+def a_member(**changes: Any) -> PackMember:
+    """A paragraph that states a number."""
+    member = PackMember(
+        block_no=7,
+        ordinal=0,
+        type=BlockType.PARAGRAPH,
+        text="The tenant pays a rent of 500 euros.",
+        tokens=9,
+        attempts_before=0,
+    )
+    return replace(member, **changes)

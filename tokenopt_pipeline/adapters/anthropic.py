@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
@@ -61,16 +62,17 @@ class AnthropicProvider:
 
     def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
         """One call, without any retry. Safe to call from several threads."""
-        with mapped_errors(self._secrets):
-            raw = self._connected().messages.with_raw_response.create(**_body(request), timeout=timeout_s)
+        with mapped_errors(self.secrets):
+            raw = self.connected().messages.with_raw_response.create(**request_body(request), timeout=timeout_s)
             return _read(raw, has_tools=bool(request.tools))
 
     def reach(self, *, timeout_s: float) -> int:
         """How many models it lists, at most a page of them; costs nothing."""
-        with mapped_errors(self._secrets):
-            return len(self._connected().models.list(timeout=timeout_s).data)
+        with mapped_errors(self.secrets):
+            return len(self.connected().models.list(timeout=timeout_s).data)
 
-    def _connected(self) -> anthropic.Anthropic:
+    def connected(self) -> anthropic.Anthropic:
+        """The client, made when it is first needed."""
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
@@ -100,12 +102,14 @@ class AnthropicProvider:
                 )
         return client
 
-    def _secrets(self) -> list[str]:
+    def secrets(self) -> list[str]:
+        """What no message may repeat."""
         client = self._client
         return [s for s in (self._api_key, client and client.api_key, client and client.auth_token) if s]
 
 
-def _body(request: ModelRequest) -> dict[str, Any]:
+def request_body(request: ModelRequest) -> dict[str, Any]:
+    """What is sent, alone or in a batch."""
     system: dict[str, Any] = {"type": "text", "text": request.system}
     if request.cache_ttl is not None:
         system["cache_control"] = {"type": "ephemeral", "ttl": request.cache_ttl}
@@ -149,19 +153,27 @@ def _dialect(schema: str) -> dict[str, Any] | None:
 def _read(raw: anthropic.APIResponse[anthropic.types.Message], *, has_tools: bool) -> ModelResponse:
     try:
         message: Any = raw.json()
+    except (ValueError, RecursionError) as problem:
+        raise _unreadable(problem) from problem
+    return read_message(message, raw.headers, simulated=SANDBOX_HEADER in raw.headers, has_tools=has_tools)
+
+
+def read_message(message: Any, headers: Mapping[str, str], *, simulated: bool, has_tools: bool) -> ModelResponse:
+    """The answer in the JSON of a message, which came alone or in a batch. Raises what it stands for, if it is an error."""
+    try:
         error = error_in(message)
         if error is None:
-            response = _response(
-                message, simulated=SANDBOX_HEADER in raw.headers, request_id=raw.headers.get("request-id")
-            )
-            response = replace(response, headroom=headroom(raw.headers, response.usage))
+            response = _response(message, simulated=simulated, request_id=headers.get("request-id"))
+            response = replace(response, headroom=headroom(headers, response.usage))
             return _with_calls(response, message["content"]) if has_tools else response
     except (ValueError, RecursionError) as problem:
-        # A 200 that holds no message comes from something between us and the provider.
-        raise ProviderUnavailable(
-            f"anthropic: the response cannot be read: {one_line(problem)}", may_be_billed=True
-        ) from problem
-    raise refusal(STATUS_OF_TYPE.get(str(error.get("type")), 500), body=message, headers=raw.headers)
+        raise _unreadable(problem) from problem
+    raise refusal(STATUS_OF_TYPE.get(str(error.get("type")), 500), body=message, headers=headers)
+
+
+def _unreadable(problem: Exception) -> ProviderUnavailable:
+    # A 200 that holds no message comes from something between us and the provider.
+    return ProviderUnavailable(f"anthropic: the response cannot be read: {one_line(problem)}", may_be_billed=True)
 
 
 def _response(message: Any, *, simulated: bool, request_id: str | None) -> ModelResponse:

@@ -59,11 +59,14 @@ class GoogleProvider:
         # Kept as long as this object: the SDK closes its transport with the client.
         self._client: genai.Client | None = None
         self._lock = Lock()
+        self._writing = Lock()
+        self._writer: genai.Client | None = None
+        self._written: list[bytes] = []
 
     def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
         """One call, without any retry. Safe to call from several threads."""
-        with mapped_errors(self._secrets):
-            answered = self._connected().models.generate_content(
+        with mapped_errors(self.secrets):
+            answered = self.connected().models.generate_content(
                 model=request.model.ref.model, contents=[_user(request)], config=_config(request, timeout_s)
             )
             raw = answered.sdk_http_response
@@ -71,20 +74,31 @@ class GoogleProvider:
             lowered = {name.lower(): value for name, value in headers.items()}
             return _read((raw and raw.body) or "", lowered, has_tools=bool(request.tools))
 
+    def body_of(self, request: ModelRequest) -> dict[str, Any]:
+        """What a call of the request would send, written by the SDK itself; nothing is sent."""
+        with self._writing, mapped_errors(self.secrets):
+            if self._writer is None:
+                self._writer = _writer(self._written)
+            self._writer.models.generate_content(
+                model=request.model.ref.model, contents=[_user(request)], config=_config(request, 1.0)
+            )
+            body: dict[str, Any] = json.loads(self._written.pop())
+        return body
+
     def reach(self, *, timeout_s: float) -> int:
         """How many models it lists, at most a page of them; costs nothing."""
         from google.genai import types
 
-        with mapped_errors(self._secrets):
-            listed = self._connected().models.list(config=types.ListModelsConfig(http_options=_options(timeout_s)))
+        with mapped_errors(self.secrets):
+            listed = self.connected().models.list(config=types.ListModelsConfig(http_options=_options(timeout_s)))
             return len(listed.page)
 
     def keep(self, request: ModelRequest, *, ttl_s: float, timeout_s: float) -> tuple[str, int]:
         """(name, tokens) of the request's system text, which is kept from now on. One call, without any retry."""
         from google.genai import types
 
-        with mapped_errors(self._secrets):
-            made = self._connected().caches.create(
+        with mapped_errors(self.secrets):
+            made = self.connected().caches.create(
                 model=request.model.ref.model,
                 config=types.CreateCachedContentConfig(
                     system_instruction=request.system, ttl=_seconds(ttl_s), http_options=_options(timeout_s)
@@ -99,18 +113,19 @@ class GoogleProvider:
         from google.genai import types
 
         config = types.UpdateCachedContentConfig(ttl=_seconds(ttl_s), http_options=_options(timeout_s))
-        with mapped_errors(self._secrets):
-            self._connected().caches.update(name=name, config=config)
+        with mapped_errors(self.secrets):
+            self.connected().caches.update(name=name, config=config)
 
     def forget(self, name: str, *, timeout_s: float) -> None:
         """Keeps it no longer."""
         from google.genai import types
 
         config = types.DeleteCachedContentConfig(http_options=_options(timeout_s))
-        with mapped_errors(self._secrets):
-            self._connected().caches.delete(name=name, config=config)
+        with mapped_errors(self.secrets):
+            self.connected().caches.delete(name=name, config=config)
 
-    def _connected(self) -> genai.Client:
+    def connected(self) -> genai.Client:
+        """The client, made when it is first needed."""
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
@@ -137,10 +152,29 @@ class GoogleProvider:
         check_key(_VENDOR, client._api_client.api_key)
         return client
 
-    def _secrets(self) -> list[str]:
+    def secrets(self) -> list[str]:
+        """What no message may repeat."""
         # The SDK has no public way to the key that it found in the environment.
         found = self._client._api_client.api_key if self._client is not None else None
         return [secret for secret in (self._api_key, found) if secret]
+
+
+def _writer(written: list[bytes]) -> genai.Client:
+    """A client that goes nowhere and keeps what it would have sent: the SDK has no public way to write a body."""
+    import httpx2
+    from google import genai
+    from google.genai import types
+
+    def keep(request: httpx2.Request) -> httpx2.Response:
+        written.append(request.read())
+        return httpx2.Response(200, json={"candidates": []})
+
+    options = types.HttpOptions(
+        api_version=_API_VERSION,
+        base_url="http://127.0.0.1",
+        httpx_client=httpx2.Client(transport=httpx2.MockTransport(keep)),
+    )
+    return genai.Client(vertexai=False, api_key="unsent", http_options=options)
 
 
 def _user(request: ModelRequest) -> types.Content:
@@ -200,6 +234,16 @@ def _dialect(schema: str) -> dict[str, Any] | None:
 def _read(content: str, headers: Mapping[str, str], *, has_tools: bool) -> ModelResponse:
     try:
         message = object_in(content)
+    except ValueError as problem:
+        raise _unreadable(problem) from problem
+    return read_response(message, headers, simulated=SANDBOX_HEADER in headers, has_tools=has_tools)
+
+
+def read_response(
+    message: Mapping[str, Any], headers: Mapping[str, str], *, simulated: bool, has_tools: bool
+) -> ModelResponse:
+    """The answer in the JSON of a response, which came alone or in a batch. Raises what it stands for, if it is an error."""
+    try:
         error = error_in(message)
         if error is None:
             text, stop, words = _answer(message)
@@ -210,17 +254,19 @@ def _read(content: str, headers: Mapping[str, str], *, has_tools: bool) -> Model
                 stop=StopReason.TOOLS if calls else stop,
                 usage=_usage(message),
                 request_id=str(message["responseId"]) if message.get("responseId") else None,
-                simulated=SANDBOX_HEADER in headers,
+                simulated=simulated,
                 refusal=words,
                 tool_calls=calls,
                 carry=carried({"role": "model", **said}) if _parts(said) else None,
             )
     except ValueError as problem:
-        # A 200 that holds no answer comes from something between us and the provider.
-        raise ProviderUnavailable(
-            f"{_VENDOR}: the response cannot be read: {one_line(problem)}", may_be_billed=True
-        ) from problem
+        raise _unreadable(problem) from problem
     raise refusal(status_behind(error), body=message, headers=headers)
+
+
+def _unreadable(problem: Exception) -> ProviderUnavailable:
+    # A 200 that holds no answer comes from something between us and the provider.
+    return ProviderUnavailable(f"{_VENDOR}: the response cannot be read: {one_line(problem)}", may_be_billed=True)
 
 
 def _answer(message: Mapping[str, Any]) -> tuple[str, StopReason, str | None]:

@@ -52,17 +52,20 @@ class OpenAIProvider:
 
     def complete(self, request: ModelRequest, *, timeout_s: float) -> ModelResponse:
         """One call, without any retry. Safe to call from several threads."""
-        with mapped_errors(_VENDOR, self._secrets):
+        with mapped_errors(_VENDOR, self.secrets):
             strict = strict_schema(request)
-            raw = self._connected().responses.with_raw_response.create(**_body(request, strict), timeout=timeout_s)
+            raw = self.connected().responses.with_raw_response.create(
+                **request_body(request, strict), timeout=timeout_s
+            )
             return _read(raw.content, raw.headers, request=request, strict=strict)
 
     def reach(self, *, timeout_s: float) -> int:
         """How many models it lists; costs nothing."""
-        with mapped_errors(_VENDOR, self._secrets):
-            return len(self._connected().models.list(timeout=timeout_s).data)
+        with mapped_errors(_VENDOR, self.secrets):
+            return len(self.connected().models.list(timeout=timeout_s).data)
 
-    def _connected(self) -> openai.OpenAI:
+    def connected(self) -> openai.OpenAI:
+        """The client, made when it is first needed."""
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
@@ -81,7 +84,8 @@ class OpenAIProvider:
         check_key(_VENDOR, client.api_key)
         return client
 
-    def _secrets(self) -> list[str]:
+    def secrets(self) -> list[str]:
+        """What no message may repeat."""
         client = self._client
         return [s for s in (self._api_key, client and client.api_key, client and client.admin_api_key) if s]
 
@@ -100,7 +104,8 @@ def _strict(schema: str) -> StrictSchema | None:
         return None
 
 
-def _body(request: ModelRequest, strict: StrictSchema | None) -> dict[str, Any]:
+def request_body(request: ModelRequest, strict: StrictSchema | None) -> dict[str, Any]:
+    """What is sent, alone or in a batch."""
     # `instructions` cannot carry a breakpoint, so the shared part is a developer message.
     shared: dict[str, Any] = {"type": "input_text", "text": request.system}
     body: dict[str, Any] = {
@@ -145,6 +150,21 @@ def _read(
 ) -> ModelResponse:
     try:
         message = object_in(content)
+    except ValueError as problem:
+        raise _unreadable(problem) from problem
+    return read_response(message, headers, request=request, strict=strict, simulated=SANDBOX_HEADER in headers)
+
+
+def read_response(
+    message: Mapping[str, Any],
+    headers: Mapping[str, str],
+    *,
+    request: ModelRequest,
+    strict: StrictSchema | None,
+    simulated: bool,
+) -> ModelResponse:
+    """The answer in the JSON of a response, which came alone or in a batch. Raises what it stands for, if it is an error."""
+    try:
         error = error_in(message)
         if error is None:
             text, stop, words = _answer(message)
@@ -159,17 +179,19 @@ def _read(
                 usage=usage,
                 headroom=headroom(headers, usage),
                 request_id=headers.get("x-request-id"),
-                simulated=SANDBOX_HEADER in headers,
+                simulated=simulated,
                 refusal=words,
                 tool_calls=calls,
                 carry=carried(message["output"]) if request.tools else None,
             )
     except ValueError as problem:
-        # A 200 that holds no answer comes from something between us and the provider.
-        raise ProviderUnavailable(
-            f"{_VENDOR}: the response cannot be read: {one_line(problem)}", may_be_billed=True
-        ) from problem
+        raise _unreadable(problem) from problem
     raise refusal(_VENDOR, status_behind(error), body=message, headers=headers)
+
+
+def _unreadable(problem: Exception) -> ProviderUnavailable:
+    # A 200 that holds no answer comes from something between us and the provider.
+    return ProviderUnavailable(f"{_VENDOR}: the response cannot be read: {one_line(problem)}", may_be_billed=True)
 
 
 def _answer(message: Mapping[str, Any]) -> tuple[str, StopReason, str | None]:

@@ -23,21 +23,37 @@ _STORAGE_USD = {"google/gemini-3.8-flash": Decimal("0.50")}
 class ListPrices:
     """`ports.Prices` at today's list prices, length tiers and cache classes included, under a policy's own."""
 
-    def __init__(self, overrides: Mapping[str, ModelOverride] | None = None) -> None:
-        """`overrides` maps `provider/model` to what a policy says of it."""
+    def __init__(
+        self, overrides: Mapping[str, ModelOverride] | None = None, *, batch_share: Decimal | None = None
+    ) -> None:
+        """`overrides` maps `provider/model` to what a policy says of it. `batch_share`: see `in_batches`; None: no batch."""
         self._overrides = overrides or {}
+        self._batch_share = batch_share
+
+    def in_batches(self, share: float) -> ListPrices:
+        """What the same costs in batches; `share` of it where no list has a price for batches."""
+        return ListPrices(self._overrides, batch_share=Decimal(str(share)))
 
     def usd(self, model: ModelRef, usage: TokenUsage) -> Decimal | None:
         """Dollars at the policy's price, else at list price; None when no price is known."""
         override = override_of(self._overrides, model)
         if override is not None and override.price is not None:
-            return override.price.usd(usage)
-        listed = _listed_usd(model, usage)
+            declared = override.price.usd(usage)
+            return declared if self._batch_share is None else declared * self._batch_share
+        listed = self._listed(model, usage)
         if listed is None or model.provider not in _LONG_WRITES_COST_TWICE or not usage.cache_write_1h:
             return listed
         # The whole prompt as short-lived writes tells the price of one at this length, which decides the tier.
-        written = _listed_usd(model, TokenUsage(cache_write_5m=usage.input_total))
+        written = self._listed(model, TokenUsage(cache_write_5m=usage.input_total))
         return None if written is None else listed + written * usage.cache_write_1h / usage.input_total
+
+    def _listed(self, model: ModelRef, usage: TokenUsage) -> Decimal | None:
+        plain = _listed_usd(model, usage)
+        if plain is None or self._batch_share is None:
+            return plain
+        # A model without a price for batches is given its plain one.
+        listed = _listed_usd(model, usage, processing="batch")
+        return plain * self._batch_share if listed is None or listed >= plain else listed
 
     def storage_usd_per_hour(self, model: ModelRef, tokens: int) -> Decimal | None:
         """Dollars for keeping so many tokens of a prefix for an hour; None when no price is known."""
@@ -49,7 +65,7 @@ class ListPrices:
         return None if per_million is None else per_million * tokens / 1_000_000
 
 
-def _listed_usd(model: ModelRef, usage: TokenUsage) -> Decimal | None:
+def _listed_usd(model: ModelRef, usage: TokenUsage, *, processing: str | None = None) -> Decimal | None:
     # Only who asks for a price waits for the library, which takes a quarter of a second to import.
     from genai_prices import Usage, calc_price
 
@@ -63,7 +79,8 @@ def _listed_usd(model: ModelRef, usage: TokenUsage) -> Decimal | None:
     # The list has some models under some dates only.
     for name in dict.fromkeys((model.model, undated(model.model))):
         try:
-            return calc_price(counted, name, provider_id=model.provider).total_price
+            context = None if processing is None else {"processing": processing}
+            return calc_price(counted, name, provider_id=model.provider, price_context=context).total_price
         except LookupError:
             continue
     return None

@@ -37,7 +37,7 @@ def _run_options(command: Callable[..., Any], *, required: bool = True) -> Calla
             type=click.Choice(["sync", "async", "auto"]),
             default="auto",
             show_default=True,
-            help="How answers come; auto takes sync, since no provider offers batches in this version.",
+            help="How answers come: one by one, in batches at half price within a day, or as the policy's batches section says.",
         ),
         click.option("--budget", metavar="USD", help="Stop before the run could cost more than this."),
         AS_JSON,
@@ -138,11 +138,14 @@ def plan(as_json: bool, **options: Any) -> int:
     is_flag=True,
     help="Make the run and its shards, and leave launching to the Dagster UI.",
 )
+@click.option("--wait", is_flag=True, help="Stay until all batches have come back; otherwise they are only submitted.")
 @contract
-def run(as_json: bool, resume: str | None, only_prepare: bool, **options: Any) -> int:
+def run(as_json: bool, resume: str | None, only_prepare: bool, wait: bool, **options: Any) -> int:
     """Extract: one answer, skip or failure for every block of COLLECTION, through Dagster.
 
-    The same command again goes on where an unfinished run stopped; after a finished one it asks only what is new.
+    The same command again goes on where an unfinished run stopped; after a finished one it asks only what is new. A run in
+    async mode ends here when its batches are submitted: `tokenopt up` collects them, and --resume RUN --mode sync asks
+    what is left without them.
     """
     from tokenopt_pipeline.cli import running
     from tokenopt_pipeline.cli.workspace import Asked, open_workspace
@@ -152,6 +155,8 @@ def run(as_json: bool, resume: str | None, only_prepare: bool, **options: Any) -
     with open_workspace() as workspace:
         if resume is not None:
             planned = running.find_run(workspace, resume, collection=options["collection"])
+            if options["mode"] != "auto":
+                planned = running.in_mode(workspace, planned, options["mode"], console=console)
         else:
             planned = running.plan_or_find(workspace, Asked(**options), console=console)
         if only_prepare:
@@ -163,7 +168,7 @@ def run(as_json: bool, resume: str | None, only_prepare: bool, **options: Any) -
                     f"{planned.run_id}: partitions {keys[0]} to {keys[-1]} of job extraction; `tokenopt up` opens the UI"
                 )
             return DONE
-        summary = running.execute(workspace, planned, console=console)
+        summary = running.execute(workspace, planned, console=console, wait=wait)
     if as_json:
         _print_json(summary)
     else:
@@ -298,13 +303,16 @@ def export(run_id: str, form: str, out: Path | None, everything: bool, as_json: 
 @AS_JSON
 @contract
 def cancel(run_id: str, as_json: bool) -> int:
-    """End RUN where it stands. Answers that were stored stay; nothing more is asked."""
+    """End RUN where it stands. Answers that were stored stay, batches are cancelled; nothing more is asked."""
     from tokenopt_pipeline.adapters.clock import SystemClock
     from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
+    from tokenopt_pipeline.cli.batching import cancel_batches
     from tokenopt_pipeline.cli.workspace import open_workspace
 
     with open_workspace() as workspace:
-        cancelled = PostgresRuns(workspace.connection).cancel(run_id, now=SystemClock().now())
+        runs = PostgresRuns(workspace.connection)
+        cancelled = runs.cancel(run_id, now=SystemClock().now())
+        cancel_batches(workspace, runs.find(run_id))
     if as_json:
         _print_json({"run": run_id, "cancelled": cancelled})
     else:
@@ -331,9 +339,9 @@ def demo(as_json: bool) -> int:
 
 def _add_operating_commands() -> None:
     # In files of their own: they operate the product, prepare its references or learn from it; these here use it.
-    from tokenopt_pipeline.cli import indexing, mcp_serving, operating, routing
+    from tokenopt_pipeline.cli import batching, indexing, mcp_serving, operating, routing
 
-    for command in (*operating.COMMANDS, *indexing.COMMANDS, *routing.COMMANDS, mcp_serving.mcp):
+    for command in (*operating.COMMANDS, *indexing.COMMANDS, *routing.COMMANDS, *batching.COMMANDS, mcp_serving.mcp):
         tokenopt.add_command(command)
 
 

@@ -11,7 +11,7 @@ from tokenopt_pipeline.adapters.files import resolve_policy
 from tokenopt_pipeline.adapters.postgres.server import redacted
 from tokenopt_pipeline.domain.errors import ModelUnknown, RequestRejected, TokenOptError
 from tokenopt_pipeline.domain.policy import Policy
-from tokenopt_pipeline.domain.routing import ModelRef, models_in_use
+from tokenopt_pipeline.domain.routing import ModelRef, models_reachable
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.settings import Settings
 
@@ -40,7 +40,7 @@ def diagnose(settings: Settings, policy_file: str | None) -> Findings:
     for name, server in policy.providers.items():
         if name in backend.providers:
             _look(findings, name, partial(_reached, backend, name, server.base_url))
-    for ref in models_in_use(policy.routing):
+    for ref in models_reachable(policy.routing):
         _look(findings, f"model {ref}", partial(_model, ref, policy))
     return findings
 

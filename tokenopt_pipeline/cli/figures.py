@@ -25,9 +25,11 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
     lines += [
         f"packs       {s['packs']:,}{split}",
         f"calls       {s['calls']:,}{failed}",
+        *_batch_lines(s),
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output {tokens['output']:,}",
         *_cache_lines(s.get("cache", {})),
+        *_routing_lines(s.get("routing") or {}),
         f"dollars     {dollars(s['usd'])} {s['kind']}, at list price",
         f"baseline    {dollars(s['usd_baseline'])} computed: the same blocks one per call, nothing skipped, cached or packed",
         "overlays    "
@@ -45,6 +47,16 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _batch_lines(s: Mapping[str, Any]) -> list[str]:
+    """What went in batches, and what is still out; nothing of a run without any."""
+    if not s.get("batches") and not s.get("batches_outstanding"):
+        return []
+    out, late = s.get("batches_outstanding", 0), s.get("calls_superseded", 0)
+    told = f" · {out:,} outstanding with {s['requests_outstanding']:,} requests" if out else ""
+    told += f" · {late:,} answers came after another" if late else ""
+    return [f"batches     {s['batches']:,}{told}"]
+
+
 def _cache_lines(outcomes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What became of the calls' shared prefixes, and why the newest of those that did not read theirs."""
     if not outcomes:
@@ -55,6 +67,27 @@ def _cache_lines(outcomes: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for name, told in outcomes.items()
         if name not in ("hit", "first")
     ]
+
+
+def _routing_lines(told: Mapping[str, Any]) -> list[str]:
+    """Whom the run asked beside or instead of the first model; one line per kind that happened."""
+    if not told:
+        return []
+    usd = told["usd"]
+    lines = []
+    if told["fallbacks"]:
+        lines.append(f"fallback    {sum(told['fallbacks'].values()):,} blocks{_by(told['fallbacks'])}")
+    if told["first_passes"]:
+        lines.append(
+            f"first pass  {told['first_passes']:,} blocks for {dollars(usd['first_passes'])}{_by(told['classified'])}"
+        )
+    if told["second_opinions"]:
+        lines.append(f"compared    {told['second_opinions']:,} blocks for {dollars(usd['second_opinions'])}")
+    if told["escalated"]:
+        lines.append(f"escalated   {sum(told['escalated'].values()):,} blocks{_by(told['escalated'])}")
+    if told["earlier_answers_stand"]:
+        lines.append(f"            an earlier answer stands for {told['earlier_answers_stand']:,} blocks")
+    return lines
 
 
 def dollars(amount: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from tokenopt_pipeline import assembly
@@ -13,7 +14,8 @@ from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.figures import dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
 from tokenopt_pipeline.domain.forecasts import Amounts, Forecast
-from tokenopt_pipeline.stages.plan import learn
+from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
+from tokenopt_pipeline.stages.plan import learn, run_mode
 from tokenopt_pipeline.stages.predict import predict_run
 
 
@@ -27,15 +29,15 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         calls=PostgresLearning(workspace.connection),
         models=assembly.models_under(request.resolved.policy),
     )
-    predicted = predict_run(
-        request,
-        planning=PostgresPlanning(workspace.connection),
-        models=assembly.models_under(request.resolved.policy, learned),
-        prices=assembly.prices_under(request.resolved.policy),
-        validators=JsonSchemaValidators(),
-        tokenizer=O200kTokenizer(),
-        learned=learned,
-    )
+    tables: dict[str, Any] = {
+        "planning": PostgresPlanning(workspace.connection),
+        "models": assembly.models_under(request.resolved.policy, learned),
+        "prices": assembly.prices_under(request.resolved.policy),
+        "validators": JsonSchemaValidators(),
+        "tokenizer": O200kTokenizer(),
+    }
+    request = within_budget(request, **tables)
+    predicted = predict_run(request, **tables, learned=learned)
     policy = request.resolved.policy
     usage = predicted.usage
     return {
@@ -44,7 +46,8 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         "schema": request.schema.ref,
         "policy_hash": request.resolved.policy_hash,
         "policy_sources": dict(request.resolved.sources),
-        "mode": "sync",
+        "mode": run_mode(request),
+        "modes": {model: asdict(mode) for model, mode in predicted.modes.items()},
         "shards": -(-predicted.blocks // policy.run.shard_blocks),
         "blocks": predicted.blocks,
         "outcomes": {
@@ -57,6 +60,8 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         },
         "skipped_by_rule": predicted.skipped_by_rule,
         "reused_by_rule": predicted.reused_by_rule,
+        "checks": list(predicted.checks),
+        "tiers_within_budget": tiers_within_budget(request),
         "packs": predicted.packs,
         "calls": predicted.packs,
         "batches": 0,
@@ -72,7 +77,9 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
             {
                 "tier": route.tier,
                 "model": route.model,
+                "asks": route.asks,
                 "mode": route.mode,
+                "is_chosen": route.is_chosen,
                 "answers_learnt_from": route.learnt_from,
                 "cache": route.cache_reason,
                 **_forecast_document(route.forecast),
@@ -117,6 +124,9 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         f"calls       {p['calls']:,} expected, at most {high['calls']:,}",
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output {low['tokens']['output']:,} / {tokens['output']:,} / {high['tokens']['output']:,} low / expected / high",
+        *(f"mode        {mode['name']} at {model}: {mode['reason']}" for model, mode in p.get("modes", {}).items()),
+        *(f"check       {said}" for said in p["checks"]),
+        *budget_lines(p["tiers_within_budget"]),
         f"dollars     {dollars(low['usd'])} / {dollars(p['usd'])} / {dollars(high['usd'])} low / expected / high, at list price",
     ]
     for route in p["routes"]:
@@ -125,8 +135,9 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
             if route["answers_learnt_from"]
             else "lengths estimated from the schema alone, an upper estimate"
         )
+        other = "" if route["is_chosen"] else "would be "
         lines.append(
-            f"  {route['tier']:<9} {route['model']} {route['mode']}: {route['expected']['calls']:,} calls, {dollars(route['low']['usd'])} / "
+            f"  {route['tier']:<9} {route['model']} {other}{route['mode']}: {route['expected']['calls']:,} calls, {dollars(route['low']['usd'])} / "
             f"{dollars(route['expected']['usd'])} / {dollars(route['high']['usd'])}; {source}"
         )
     if p["budget_usd"] is not None:
@@ -144,3 +155,9 @@ def _verdict(p: Mapping[str, Any]) -> str:
     if p["usd"] <= p["budget_usd"]:
         return "enough for what is expected, not for the high estimate; the run would stop before it passed the budget"
     return "not enough for what is expected; the run would stop before it passed the budget"
+
+
+def budget_lines(tiers: Mapping[str, str]) -> list[str]:
+    """Which tiers the budget's own rules send block types to; nothing where it made none."""
+    told = ", ".join(f"{kind} to {tier}" for kind, tier in tiers.items())
+    return [f"tiers       chosen by marginal value to fit the budget: {told}"] if told else []

@@ -18,14 +18,18 @@ from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.postgres.connection import connect
 from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
+from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
+from tokenopt_pipeline.cli.batching import finish_in_sync_mode, run_in_batches
 from tokenopt_pipeline.cli.exits import DONE, STOPPED, WITH_FAILURES
+from tokenopt_pipeline.cli.planning import budget_lines
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, audit_policy_file, build_request
 from tokenopt_pipeline.domain.errors import InvalidInput, ShardBusy, StoreUnavailable, TokenOptError
 from tokenopt_pipeline.domain.overlays import OverlayStatus
 from tokenopt_pipeline.domain.runs import Run, RunState, Shard, shard_key
+from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
 from tokenopt_pipeline.stages.plan import learn, plan_run
 
 
@@ -43,13 +47,25 @@ def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run
         calls=PostgresLearning(workspace.connection),
         models=assembly.models_under(request.resolved.policy),
     )
+    models = assembly.models_under(request.resolved.policy, learned)
+    prices = assembly.prices_under(request.resolved.policy)
+    request = within_budget(
+        request,
+        planning=PostgresPlanning(workspace.connection),
+        models=models,
+        prices=prices,
+        validators=JsonSchemaValidators(),
+        tokenizer=O200kTokenizer(),
+    )
+    for line in budget_lines(tiers_within_budget(request)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     run = plan_run(
         request,
         run_id=new_id,
         collections=assembly.collections_on(workspace.connection),
         runs=PostgresRuns(workspace.connection),
-        models=assembly.models_under(request.resolved.policy, learned),
-        prices=assembly.prices_under(request.resolved.policy),
+        models=models,
+        prices=prices,
         validators=JsonSchemaValidators(),
         tokenizer=O200kTokenizer(),
         now=clock.now(),
@@ -60,7 +76,10 @@ def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run
     for note in request.schema.notes:
         console.print(f"note     {note}", markup=False, highlight=False, soft_wrap=True)
     if asked.mode == "auto":
-        console.print("mode     sync: no provider offers batches in this version", markup=False, highlight=False)
+        hours = run.policy.batches.deadline_h
+        why = f"answers may take {hours:g} h (batches.deadline_h)"
+        told = f"{run.mode}: {why}" + ("; each pack says why it goes as it does" if run.mode == "auto" else "")
+        console.print(f"mode     {told}", markup=False, highlight=False)
     if run.run_id != new_id:
         console.print(
             f"resuming {run.run_id}, which has the same inputs and is unfinished", markup=False, highlight=False
@@ -70,8 +89,11 @@ def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run
     return run
 
 
-def execute(workspace: Workspace, run: Run, *, console: Console) -> dict[str, Any]:
-    """Takes the run's unfinished shards through Dagster; its summary, with `checks` beside the contract's keys."""
+def execute(workspace: Workspace, run: Run, *, console: Console, wait: bool = False) -> dict[str, Any]:
+    """Takes the run's unfinished shards through Dagster; its summary, with `checks` beside the contract's keys.
+
+    A run in batches ends here when all of them are submitted; with `wait`, when all have come back.
+    """
     from tokenopt_pipeline.definitions import defs
     from tokenopt_pipeline.defs.instance import open_instance
     from tokenopt_pipeline.defs.launch import LaunchResult, declare_shards, materialize_shards
@@ -87,7 +109,10 @@ def execute(workspace: Workspace, run: Run, *, console: Console) -> dict[str, An
             declare_shards(instance, [shard_key(run.run_id, n) for n in range(run.n_shards)])
             keys = [shard_key(run.run_id, n) for n in range(unfinished[0], unfinished[-1] + 1)]
             with _told(workspace, run, unfinished), _without_dagster_words(), _progress(workspace, run, console):
-                result = materialize_shards(defs.resolve_job_def("extraction"), instance, keys)
+                if run.mode == "sync":
+                    result = materialize_shards(defs.resolve_job_def("extraction"), instance, keys)
+                else:
+                    result = run_in_batches(workspace, run, instance, unfinished, wait=wait, console=console)
     summary = summaries.summary(run)
     summary["checks"] = {name: {"passed": p, "evaluated": n} for name, (p, n) in result.checks.items()}
     return summary
@@ -114,6 +139,15 @@ def find_run(workspace: Workspace, run_id: str, *, collection: str | None) -> Ru
     return run
 
 
+def in_mode(workspace: Workspace, run: Run, mode: str, *, console: Console) -> Run:
+    """The run in this mode: one that was sent in batches can be finished in sync mode. Raises InvalidInput for anything else."""
+    if run.mode == mode or run.state is not RunState.OPEN:
+        return run
+    if mode != "sync":
+        raise InvalidInput(f"run {run.run_id} was planned in mode {run.mode}; it can be finished in sync mode only")
+    return finish_in_sync_mode(workspace, run, console=console)
+
+
 def outcome_code(summary: dict[str, Any]) -> int:
     """0, or 1 when a block failed, a check failed or exactly-one is violated, or 3 when the run was cancelled."""
     if summary["state"] == RunState.CANCELLED:
@@ -128,7 +162,8 @@ def check_line(summary: dict[str, Any]) -> str:
     """How the asset checks went, naming those that failed."""
     checks = summary.get("checks", {})
     if not checks:
-        return "checks      not evaluated: nothing was left to do"
+        waits = summary.get("batches_outstanding")
+        return f"checks      not evaluated: {'answers are outstanding' if waits else 'nothing was left to do'}"
     bad = [
         f"{name} ({c['passed']} of {c['evaluated']} shards)"
         for name, c in checks.items()

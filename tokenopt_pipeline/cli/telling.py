@@ -11,7 +11,16 @@ from typing import Any
 from tokenopt_pipeline.cli.figures import dollars
 from tokenopt_pipeline.domain.cache_breaks import CacheFinding
 from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.moves import Cause
 from tokenopt_pipeline.domain.overlays import OverlayStatus
+
+_CAUSES = {
+    Cause.SPLIT: "split from",
+    Cause.FALLBACK: "instead of",
+    Cause.ESCALATION: "escalated from",
+    Cause.SECOND_OPINION: "a second opinion on",
+    Cause.CLASSIFIED: "classified by",
+}
 
 
 def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
@@ -30,8 +39,8 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
     for call in story["calls"]:
         if call["pack_no"] != pack:
             pack = call["pack_no"]
-            split = f", split from pack {call['parent_pack_no']}" if call["parent_pack_no"] else ""
-            yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{split}; attempts spoilt before: {call['attempts_before']}"
+            source = f", {_CAUSES[call['cause']]} pack {call['parent_pack_no']}" if call["parent_pack_no"] else ""
+            yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{source}; attempts spoilt before: {call['attempts_before']}"
             yield f"route       {call['route_reason']}"
             yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
         yield from _call_lines(call)
@@ -39,6 +48,8 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
         yield f"outcome     failed, {story['error_class']}: {story['error_detail']}"
     elif story["status"] == OverlayStatus.SKIPPED:
         yield f"outcome     skipped by rule {story['rule_id']}"
+    elif story["chosen_because"] is not None:
+        yield f"outcome     {story['status']}: {story['chosen_because']}"
     else:
         yield f"outcome     {story['status']}"
     answer = story["confirmed"] or story["staged"]
@@ -73,6 +84,10 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
         yield f"cache       {call['cache']['outcome'].replace('_', ' ')}: {call['cache']['why']}"
     if call["finding"] is not None:
         yield f"finding     {call['finding']}{': ' + call['detail'] if call['detail'] else ''}"
+    for doubt in call["doubts"] or ():
+        yield f"doubt       {doubt['id']}: {doubt['evidence']}"
+    if call["verdict"]:
+        yield f"verdict     {call['verdict']}"
 
 
 def policy_lines(changes: Iterable[Mapping[str, Any]]) -> Iterator[str]:

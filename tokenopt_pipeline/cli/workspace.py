@@ -15,7 +15,7 @@ from tokenopt_pipeline.adapters.files import load_policy, load_schema, parse_set
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.policies import PostgresPolicies
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
-from tokenopt_pipeline.domain.routing import models_in_use
+from tokenopt_pipeline.domain.routing import models_reachable
 from tokenopt_pipeline.domain.schemas import parse_schema
 from tokenopt_pipeline.settings import Settings, read_settings
 from tokenopt_pipeline.stages.plan import RunRequest
@@ -63,7 +63,7 @@ def build_request(asked: Asked, *, backend: assembly.Backend) -> RunRequest:
         schema_source=source,
         resolved=resolved,
         mode=asked.mode,
-        kind=backend.under(resolved.policy).kind_of(models_in_use(resolved.policy.routing)),
+        kind=backend.under(resolved.policy).kind_of(models_reachable(resolved.policy.routing)),
     )
 
 

@@ -82,16 +82,24 @@ def routed_packs(context: dg.AssetExecutionContext, straight_line: StraightLine)
 @_line_asset(deps=[routed_packs], kind="postgres")
 def batch_submissions(context: dg.AssetExecutionContext, straight_line: StraightLine) -> dg.MaterializeResult[None]:
     """Batches handed to providers. A run in sync mode has none: its calls are made by model_responses."""
-    return _per_shard(context, straight_line, lambda run, shard: {"batches": 0})
+
+    def submit(run: Run, shard: Shard) -> Mapping[str, int]:
+        if run.mode != "sync":
+            straight_line.refuse_other_kind(run)
+        return straight_line.line.submit(run, shard)
+
+    return _per_shard(context, straight_line, submit)
 
 
 @_line_asset(deps=[batch_submissions], kind="llm", pool="providers")
 def model_responses(context: dg.AssetExecutionContext, straight_line: StraightLine) -> dg.MaterializeResult[None]:
-    """Answers to every pack, split and asked again where an answer was unusable."""
+    """Answers to every pack, split and asked again where an answer was unusable; of batches, those that have ended."""
 
     def collect(run: Run, shard: Shard) -> Mapping[str, int]:
         straight_line.refuse_other_kind(run)
-        return {"calls": straight_line.line.collect(run, shard)}
+        received = straight_line.line.receive(run, shard)
+        asked = straight_line.line.collect(run, shard)
+        return {**received, "calls": received["calls"] + asked} if any(received.values()) else {"calls": asked}
 
     return _per_shard(context, straight_line, collect, straight_line.calls_story)
 

@@ -88,30 +88,32 @@ def _check(name: str, look: Look, description: str) -> dg.AssetChecksDefinition:
     return decorate(cast(Callable[..., dg.AssetCheckResult], check))
 
 
-CHECKS = [
-    _check(
+#: Name, look and description of every check.
+LOOKS: list[tuple[str, Look, str]] = [
+    (
         "every_block_has_one_outcome",
         lambda findings, run, shard: findings.every_block_has_one_outcome(run, shard),
         "Every block of the shard has exactly one outcome.",
     ),
-    _check(
+    (
         "overlays_satisfy_their_schema",
         lambda findings, run, shard: findings.overlays_satisfy_their_schema(run, shard),
         "Every answer is valid against the run's schema.",
     ),
-    _check(
+    (
         "every_skip_has_a_rule",
         lambda findings, run, shard: findings.every_skip_has_a_rule(run, shard),
         "Every skipped block has a stored rule and evidence.",
     ),
-    _check(
+    (
         "ledger_equals_calls",
         lambda findings, run, shard: findings.ledger_equals_calls(run, shard),
         "Every answered call has exactly one ledger row.",
     ),
-    _check(
+    (
         "spend_is_within_budget",
         lambda findings, run, shard: findings.spend_is_within_budget(run, shard),
         "The run has spent at most its budget.",
     ),
 ]
+CHECKS = [_check(*each) for each in LOOKS]

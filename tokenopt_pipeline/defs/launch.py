@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
+from tokenopt_pipeline.defs.batches import collection_config
 from tokenopt_pipeline.defs.partitions import shards
 from tokenopt_pipeline.defs.reaper import worker_tags
 from tokenopt_pipeline.domain import errors
@@ -58,15 +59,40 @@ def materialize_shards(job: dg.JobDefinition, instance: dg.DagsterInstance, keys
             },
         )
         runs.append(result.run_id)
-        for evaluation in result.get_asset_check_evaluations():
-            passed, evaluated = checks.get(evaluation.check_name, (0, 0))
-            checks[evaluation.check_name] = (passed + evaluation.passed, evaluated + 1)
-        if not result.success:
-            failures = [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
-            # A database or a provider that is missing fails the run before its first step.
-            failures += [e.job_failure_data.error for e in result.all_events if e.is_job_failure]
-            raise _error_behind(next((f for f in failures if f is not None), None))
+        _count_checks(result, checks)
+        _raise_failure(result)
     return LaunchResult(dagster_runs=tuple(runs), checks=checks)
+
+
+def collect_batches(job: dg.JobDefinition, instance: dg.DagsterInstance, keys: Sequence[str]) -> LaunchResult:
+    """Takes in what has ended of any shards, submits their next rounds and asks what goes in sync mode.
+
+    Raises what `materialize_shards` does. No lease is needed: whoever works on a shard holds it.
+    """
+    result = job.execute_in_process(
+        instance=instance,
+        run_config={**_QUIET, **collection_config("", list(keys))},
+        raise_on_error=False,
+        tags=worker_tags(instance),
+    )
+    checks: dict[str, tuple[int, int]] = {}
+    _count_checks(result, checks)
+    _raise_failure(result)
+    return LaunchResult(dagster_runs=(result.run_id,), checks=checks)
+
+
+def _count_checks(result: dg.ExecuteInProcessResult, checks: dict[str, tuple[int, int]]) -> None:
+    for evaluation in result.get_asset_check_evaluations():
+        passed, evaluated = checks.get(evaluation.check_name, (0, 0))
+        checks[evaluation.check_name] = (passed + evaluation.passed, evaluated + 1)
+
+
+def _raise_failure(result: dg.ExecuteInProcessResult) -> None:
+    if not result.success:
+        failures = [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
+        # A database or a provider that is missing fails the run before its first step.
+        failures += [e.job_failure_data.error for e in result.all_events if e.is_job_failure]
+        raise _error_behind(next((f for f in failures if f is not None), None))
 
 
 def _error_behind(problem: SerializableErrorInfo | None) -> BaseException:

@@ -11,11 +11,9 @@ from tokenopt_pipeline.adapters.chunking import SUFFIXES, read_sources
 from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.files import load_probes
 from tokenopt_pipeline.adapters.source_files import find_sources
-from tokenopt_pipeline.assembly import indexing_on, references_on
 from tokenopt_pipeline.defs.resources import StraightLine
 from tokenopt_pipeline.domain.indexes import IndexOutcome, ServedIndex
 from tokenopt_pipeline.domain.policy import RetrievalPolicy
-from tokenopt_pipeline.settings import read_settings
 
 
 class ReferenceConfig(dg.Config):
@@ -44,7 +42,7 @@ def reference_index(
 ) -> dg.MaterializeResult[None]:
     """Every configured reference indexed and serving; what has not changed is left as it is."""
     metadata: dict[str, int | str | dg.MetadataValue] = {"references": len(config.references)}
-    indexing = indexing_on(straight_line.connection, read_settings(), embedder=config.embedder)
+    indexing = straight_line.indexing(config.embedder)
     outcomes = []
     for reference in config.references:
         sources = read_sources(find_sources([Path(path) for path in reference.paths], SUFFIXES))
@@ -118,7 +116,7 @@ def recall_is_above_its_gate(straight_line: StraightLine) -> dg.AssetCheckResult
 
 def _indexes(straight_line: StraightLine) -> dict[str, ServedIndex | None]:
     """Reference -> the index that serves it; None: there is none."""
-    references = references_on(straight_line.connection)
+    references = straight_line.references
     return {name: references.serving(name) for name in references.names()}
 
 

@@ -16,13 +16,16 @@ from pydantic import PrivateAttr
 from tokenopt_pipeline.defs.interrupts import Interrupt
 from tokenopt_pipeline.domain.cache_breaks import cache_summary
 from tokenopt_pipeline.domain.errors import InvalidInput
-from tokenopt_pipeline.domain.routing import models_in_use
+from tokenopt_pipeline.domain.routing import models_reachable
 from tokenopt_pipeline.domain.runs import Run, RunState, Shard
 from tokenopt_pipeline.settings import read_settings
 
 if TYPE_CHECKING:
+    from tokenopt_pipeline.adapters.postgres.batches import PostgresBatches
     from tokenopt_pipeline.adapters.postgres.connection import Connection
+    from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
     from tokenopt_pipeline.assembly import Backend
+    from tokenopt_pipeline.stages.index import Indexing
     from tokenopt_pipeline.stages.line import Line
 
 
@@ -80,6 +83,32 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
             self._line = line_on(self.connection, self.backend, stop=self._interrupt.asked)
         return self._line
 
+    def indexing(self, embedder: str) -> Indexing:
+        """Building indexes with an embedder. Raises InvalidInput for one that nobody knows."""
+        from tokenopt_pipeline.assembly import indexing_on
+
+        return indexing_on(self.connection, read_settings(), embedder=embedder)
+
+    @property
+    def references(self) -> PostgresReferences:
+        """References and the indexes that serve them."""
+        from tokenopt_pipeline.assembly import references_on
+
+        return references_on(self.connection)
+
+    @property
+    def batches(self) -> PostgresBatches:
+        """What is stored of batches."""
+        from tokenopt_pipeline.adapters.postgres.batches import PostgresBatches
+
+        return PostgresBatches(self.connection)
+
+    def run_numbered(self, run_no: int) -> Run:
+        """The run with this number."""
+        from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
+
+        return PostgresRuns(self.connection).numbered(run_no)
+
     def shards(self, partition_keys: Sequence[str]) -> Iterator[tuple[str, Run, Shard]]:
         """(partition key, run, shard) for every asked partition, in order. Raises NotFound."""
         from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
@@ -95,16 +124,23 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
             yield key, runs[run_id], shard
 
     def calls_story(self, run: Run, shard: Shard) -> Mapping[str, Mapping[str, Any]]:
-        """How wide the windows to the models are, and what became of the shard's shared prefixes."""
+        """How wide the windows to the models are, what became of the shard's shared prefixes, and who was asked instead."""
         from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
+        from tokenopt_pipeline.adapters.postgres.routing_stories import PostgresRoutingStories
         from tokenopt_pipeline.assembly import RunTables
 
         findings = PostgresCacheStories(self.connection, tables=RunTables()).of(run, shard_no=shard.shard_no)
-        return {"flow": self.line.flow(), "cache": cache_summary(findings), **self.line.cache_story()}
+        routed = PostgresRoutingStories(self.connection).of(run, shard_no=shard.shard_no)
+        return {
+            "flow": self.line.flow(),
+            "cache": cache_summary(findings),
+            **self.line.cache_story(),
+            **({"routing": routed} if routed else {}),
+        }
 
     def refuse_other_kind(self, run: Run) -> None:
         """Raises InvalidInput when calling now would mix simulated and live answers in one run."""
-        line_kind = self.backend.under(run.policy).kind_of(models_in_use(run.policy.routing))
+        line_kind = self.backend.under(run.policy).kind_of(models_reachable(run.policy.routing))
         if run.state is RunState.OPEN and run.kind != line_kind:
             raise InvalidInput(
                 f"run {run.run_id} is {run.kind}, but the environment's provider is {line_kind}; the two are never mixed"

@@ -4,6 +4,7 @@ TokenOptError
 ├─ TransientError              the same request may succeed later
 │  ├─ RateLimited              .retry_after_s .headroom
 │  ├─ ProviderUnavailable      .retry_after_s .may_be_billed
+│  ├─ BatchNotMade             a batch could not be made, and certainly was not
 │  ├─ PrefixGone               the provider no longer keeps the prefix that the request named
 │  ├─ ShardBusy                another process works on the same shard
 │  ├─ ReferenceBusy            another process indexes the same reference
@@ -62,6 +63,10 @@ class ProviderUnavailable(TransientError):
         self.retry_after_s = retry_after_s
         #: The request was sent and no answer came, or none that can be read: the provider may have done the work.
         self.may_be_billed = may_be_billed
+
+
+class BatchNotMade(TransientError):
+    """What a batch needs could not be brought to the provider, so that it was not asked for the batch itself."""
 
 
 class PrefixGone(TransientError):

@@ -56,6 +56,7 @@ class Load:
     #: Longest input at the low price; None: length makes no difference.
     cliff_tokens: int | None = None
     packs: int = 0
+    blocks: int = 0
     #: Guarded tokens of all lines.
     line_tokens: int = 0
     max_tokens: int = 0
@@ -70,6 +71,7 @@ class Load:
             if self.cliff_tokens is not None and shared + pack.input_tokens > self.cliff_tokens:
                 self.dear.append(pack)
             self.packs += 1
+            self.blocks += len(pack.blocks)
             self.line_tokens += pack.input_tokens
             self.max_tokens += pack.max_tokens
             self.answers.add(pack.output_tokens, max(pack.bound_tokens - pack.output_tokens, 0))

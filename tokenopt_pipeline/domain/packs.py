@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.languages import UNDETERMINED
+from tokenopt_pipeline.domain.moves import Origin
 from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, PlannedPack
 from tokenopt_pipeline.domain.prefilter import BlockFacts
 from tokenopt_pipeline.domain.routing import Route
@@ -48,6 +50,7 @@ class NewPack:
     limits: PackLimits
     #: Attempts each block had spoilt before, in the pack's order.
     attempts: tuple[int, ...]
+    origin: Origin
     output_scale: int = 1
     parent_pack_no: int | None = None
     #: How many splits stand between this pack and its first ancestor.
@@ -68,8 +71,18 @@ class OpenPack:
     max_tokens: int
     output_scale: int
     generation: int
+    origin: Origin
     #: Tries of its request so far, answered or not.
     tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingAnswer:
+    """A block's newest valid answer in the run, which was doubted and stands unless a better one comes."""
+
+    call_no: int
+    tier: str
+    values: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,3 +95,5 @@ class PackMember:
     text: str
     tokens: int
     attempts_before: int
+    #: None: no answer of the block was doubted.
+    standing: StandingAnswer | None = None

@@ -8,6 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
+from tokenopt_pipeline.domain.batch_policy import BatchPolicy
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.fingerprints import digest
@@ -121,6 +122,7 @@ class Policy:
     run: RunPolicy = field(default_factory=RunPolicy)
     retrieval: RetrievalPolicy = field(default_factory=RetrievalPolicy)
     bridge: BridgePolicy = field(default_factory=BridgePolicy)
+    batches: BatchPolicy = field(default_factory=BatchPolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
     #: Name -> a server of one's own, whose models are then called `name/model`.
     providers: Mapping[str, CustomServer] = field(default_factory=dict)
@@ -152,6 +154,7 @@ _SECTIONS: Mapping[str, type] = {
     "run": RunPolicy,
     "retrieval": RetrievalPolicy,
     "bridge": BridgePolicy,
+    "batches": BatchPolicy,
 }
 _DOLLARS = frozenset({"budget_usd", "max_usd"})
 # Sections whose keys are names that a person gives; each is read by the noun it is about.

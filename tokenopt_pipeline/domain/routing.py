@@ -225,15 +225,20 @@ def models_in_use(policy: RoutingPolicy) -> tuple[ModelRef, ...]:
     return tuple(parse_model_ref(ref) for ref in dict.fromkeys(policy.models[tier][0] for tier in tiers))
 
 
-def models_reachable(policy: RoutingPolicy) -> tuple[ModelRef, ...]:
-    """Every model that may come to answer, fallbacks, escalation and first passes included, each once."""
+def tiers_reachable(policy: RoutingPolicy) -> tuple[str, ...]:
+    """Every tier that may come to answer, escalation and first passes included, each once."""
     tiers = [*(rule.tier for rule in policy.rules), policy.default_tier]
     tiers += [t for rule in policy.rules if rule.two_pass for t in (rule.two_pass.classifier, rule.two_pass.simple)]
     for tier in list(tiers):
         tiers += policy.escalation.tiers_from(tier)
+    return tuple(dict.fromkeys(tiers))
+
+
+def models_reachable(policy: RoutingPolicy) -> tuple[ModelRef, ...]:
+    """Every model that may come to answer, fallbacks, escalation and first passes included, each once."""
     refs = [
         str(ref)
-        for tier in dict.fromkeys(tiers)
+        for tier in tiers_reachable(policy)
         for ref in (policy.preferred(tier), *policy.fallback.chain(policy.models[tier]))
     ]
     second = policy.escalation.second_opinion

@@ -49,6 +49,8 @@ class Run:
     n_shards: int
     #: What was known of the models when it was planned.
     learned: Learned = NOTHING_LEARNED
+    #: Our tokenizer's count of the first pass's system prompt and output schema; 0: no rule has two passes.
+    classification_tokens: int = 0
 
     @property
     def form(self) -> AnswerForm:
@@ -77,11 +79,14 @@ class NewRun:
     spans: tuple[ShardSpan, ...]
     #: Frozen with it, and no part of what makes two runs the same.
     learned: Learned = NOTHING_LEARNED
+    classification_tokens: int = 0
+    #: The policy as it was asked for; None: `resolved` is.
+    requested: Policy | None = None
 
     @property
     def inputs_digest(self) -> str:
         """What makes two runs the same."""
-        policy = self.resolved.policy
+        policy = self.requested or self.resolved.policy
         return inputs_digest(self.collection, self.document_ids, self.schema, policy, mode=self.mode, kind=self.kind)
 
 

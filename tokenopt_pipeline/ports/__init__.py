@@ -11,6 +11,20 @@ from tokenopt_pipeline.ports.answering import (
     Tables,
     Tokenizer,
 )
+from tokenopt_pipeline.ports.batching import (
+    BatchBook,
+    BatchedCall,
+    BatchImports,
+    BatchIntents,
+    BatchMaker,
+    BatchProvider,
+    BatchReader,
+    BatchSupply,
+    IntendedCall,
+    ResultFile,
+    ResultFiles,
+    UnsentPack,
+)
 from tokenopt_pipeline.ports.looking_up import (
     ChunkSearch,
     Embedder,
@@ -37,6 +51,14 @@ from tokenopt_pipeline.ports.surroundings import Clock, Readers
 
 __all__ = [
     "AnswerValidators",
+    "BatchBook",
+    "BatchImports",
+    "BatchIntents",
+    "BatchMaker",
+    "BatchProvider",
+    "BatchReader",
+    "BatchSupply",
+    "BatchedCall",
     "CallStore",
     "ChunkSearch",
     "Clock",
@@ -44,6 +66,7 @@ __all__ = [
     "Embedder",
     "EmbeddingStore",
     "IndexStore",
+    "IntendedCall",
     "LearningStore",
     "Models",
     "OverlayStore",
@@ -56,6 +79,8 @@ __all__ = [
     "Reachable",
     "Readers",
     "ReferenceStore",
+    "ResultFile",
+    "ResultFiles",
     "RuleSearch",
     "RunReading",
     "RunStore",
@@ -65,4 +90,5 @@ __all__ = [
     "Tokenizer",
     "ToolHost",
     "ToolSchemas",
+    "UnsentPack",
 ]

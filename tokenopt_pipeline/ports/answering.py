@@ -60,6 +60,10 @@ class Prices(Protocol):
         """Dollars at list price; None when no price is known."""
         ...
 
+    def in_batches(self, share: float) -> Prices:
+        """What the same costs in batches; `share` of it where no list has a price for batches."""
+        ...
+
 
 class Models(Protocol):
     """The model table."""

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tokenopt_pipeline.domain.answer_lengths import AnswerSample
 from tokenopt_pipeline.domain.calls import AnsweredCall
+from tokenopt_pipeline.domain.consequences import Choice
 from tokenopt_pipeline.domain.documents import IngestOutcome, ReadDocument
 from tokenopt_pipeline.domain.kept_prefixes import KeptPrefix
 from tokenopt_pipeline.domain.learning import CountedCall, PrefixedCall
@@ -133,8 +134,17 @@ class CallStore(Protocol):
         """Stores answer, ledger row, findings and what is asked again, in one transaction."""
         ...
 
+    def supersede(self, call: AnsweredCall, *, now: datetime) -> None:
+        """Stores an answer that came after its pack had got another one: billed, and nobody's output."""
+        ...
+
     def fail(self, call_no: int, *, error_class: str, message: str, may_be_billed: bool, now: datetime) -> None:
         """Stores that a try got no answer; its pack stays open. One that may be billed keeps counting at its ceiling."""
+        ...
+
+    def leave(self, pack: OpenPack, *, instead: Sequence[NewPack], chosen: Mapping[int, Choice], now: datetime) -> None:
+        """Settles a pack that is not asked, in one transaction: each of its blocks is in another pack instead, or an
+        earlier answer is its output."""
         ...
 
 

@@ -28,12 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, metavar="FILE.json", help="settings; unknown keys are refused")
     parser.add_argument("--port-file", type=Path, metavar="PATH", help="written once connections are accepted")
     parser.add_argument("--latency-s", type=float, help="seconds until the first token")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="recorded outputs for models called replay/…")
     parser.add_argument(
         "--fault", action="append", default=[], metavar="NAME=RATE", help=f"one of {', '.join(Fault)}; may be repeated"
     )
     options = parser.parse_args(arguments)
     try:
         config = _config(options.config, options.latency_s, options.fault)
+        if options.replay is not None:
+            config = replace(config, replay=options.replay)
         serve(options.host, options.port, config, lambda port: _announce(options.host, port, options.port_file))
     except (ConfigRefused, OSError) as error:
         print(f"sandbox: {error}", file=sys.stderr)

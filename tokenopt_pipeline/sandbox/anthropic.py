@@ -19,17 +19,16 @@ from tokenopt_pipeline.sandbox.anthropic_message import (
     message_body,
     question_text,
     thinks,
-    tool_for,
-    tool_schema,
 )
 from tokenopt_pipeline.sandbox.anthropic_models import BY_NAME, MODELS
 from tokenopt_pipeline.sandbox.anthropic_prompt import cache_scope, render
 from tokenopt_pipeline.sandbox.anthropic_request import MessagesRequest, read_request
 from tokenopt_pipeline.sandbox.anthropic_rules import check_request, check_version
+from tokenopt_pipeline.sandbox.anthropic_turns import check_turns, offer_of
 from tokenopt_pipeline.sandbox.connection import ConnectionReset
 from tokenopt_pipeline.sandbox.door import INVALID_KEY_PREFIX, Door, json_response
 from tokenopt_pipeline.sandbox.faults import Fault
-from tokenopt_pipeline.sandbox.reply import Question, compose_reply
+from tokenopt_pipeline.sandbox.reply import Question
 
 # Token limits are shown but never enforced; the figures of recorded exchanges.
 _SHOWN_TOKEN_LIMITS = {"input-tokens": 400_000, "output-tokens": 80_000, "tokens": 480_000}
@@ -52,7 +51,7 @@ class AnthropicDoor(Door):
         key = _key(http)
         self._admit()
         body = await self._body(http)
-        request = _read(http, body, counting=False)
+        request = _read(http, body, key, counting=False)
         fault = self._draw_fault(body, lambda: block_texts(request))
         # The prompt's cache state is settled when the request starts, before anything is waited for.
         blocks = render(request, self._engine.config.hidden_prompt)
@@ -69,25 +68,26 @@ class AnthropicDoor(Door):
             minimum_tokens=request.model.cache_minimum_tokens,
             now_s=self._engine.clock(),
         )
-        await self._begin_response(fault, use)
-        tool = tool_for(request)
         thinking_tokens = self._thinking_tokens(request)
         system, prompt = question_text(request)
-        reply = compose_reply(
+        reply = self._say(
+            request.asked_model,
             Question(
                 system=system,
                 prompt=prompt,
-                schema=request.format_schema if tool is None else tool_schema(tool),
-                as_tool=tool is not None,
+                schema=request.format_schema,
+                as_tool=False,
                 max_tokens=max(0, request.max_tokens - (thinking_tokens or 0)),
             ),
+            offer_of(request),
             fault,
         )
+        await self._begin_response(fault, use)
         answered = Answered(
             message_id=self._engine.identifier("msg_01"),
             request=request,
             reply=reply,
-            tool_name=None if tool is None else str(tool["name"]),
+            key=key,
             thinking_tokens=thinking_tokens,
             use=use,
         )
@@ -97,6 +97,7 @@ class AnthropicDoor(Door):
             use=use,
             output_tokens=answered.output_tokens,
             blocks=reply.blocks,
+            tool_calls=len(reply.calls),
         )
         if request.stream:
             per_token_s = self._engine.config.latency_per_output_token_s
@@ -105,9 +106,9 @@ class AnthropicDoor(Door):
         return json_response(message_body(answered), 200)
 
     async def _count_tokens(self, http: Request, request_id: str) -> Response:
-        _key(http)
+        key = _key(http)
         self._engine.counters.counting_requests += 1
-        request = _read(http, await self._body(http), counting=True)
+        request = _read(http, await self._body(http), key, counting=True)
         blocks = render(request, self._engine.config.hidden_prompt)
         return json_response({"input_tokens": blocks[-1].tokens_through}, 200)
 
@@ -137,6 +138,10 @@ class AnthropicDoor(Door):
             raise errors.model_unknown(name)
         return json_response(BY_NAME[name].as_json(), 200)
 
+    def _caller(self, http: Request) -> str:
+        """The caller's key. Raises RequestRefused."""
+        return _key(http)
+
     async def _unknown(self, http: Request, request_id: str) -> Response:
         raise errors.path_unknown()
 
@@ -156,6 +161,9 @@ class AnthropicDoor(Door):
     def _failure(self, fault: Fault) -> RequestRefused | None:
         return errors.failure(fault)
 
+    def _not_recorded(self, message: str) -> RequestRefused:
+        return errors.invalid(message)
+
     def _thinking_tokens(self, request: MessagesRequest) -> int | None:
         return min(self._engine.config.thinking_tokens, request.max_tokens) if thinks(request) else None
 
@@ -174,10 +182,11 @@ class AnthropicDoor(Door):
         return headers
 
 
-def _read(http: Request, body: bytes, *, counting: bool) -> MessagesRequest:
+def _read(http: Request, body: bytes, key: str, *, counting: bool) -> MessagesRequest:
     version = check_version(http.headers.get("anthropic-version"))
     request = read_request(body, counting=counting)
     check_request(request, version, counting=counting)
+    check_turns(request, key)
     return request
 
 

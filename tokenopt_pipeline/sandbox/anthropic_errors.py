@@ -60,6 +60,11 @@ def model_unknown(name: str) -> RequestRefused:
     return RequestRefused(404, "not_found_error", f"model: {name}")
 
 
+def batch_unknown(identifier: str) -> RequestRefused:
+    """404: no such batch."""
+    return RequestRefused(404, "not_found_error", f"No message batch with id {identifier} was found")
+
+
 def path_unknown() -> RequestRefused:
     """404: no such endpoint."""
     return RequestRefused(404, "not_found_error", "Not Found")

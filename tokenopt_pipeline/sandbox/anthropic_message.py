@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox.anthropic_request import MessagesRequest
+from tokenopt_pipeline.sandbox.anthropic_turns import brings_results, thinking_block, tool_use_id
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object
+from tokenopt_pipeline.sandbox.pack import asked_in
 from tokenopt_pipeline.sandbox.prefix_cache import CacheUse
-from tokenopt_pipeline.sandbox.reply import Reply
+from tokenopt_pipeline.sandbox.reply import Reply, ToolUse
+from tokenopt_pipeline.sandbox.tokens import tokens_of
 
 _DELTA_CHARS = 48
 _REFUSAL_EXPLANATION = "This request triggered restrictions and was blocked under the usage policy."
@@ -24,7 +25,8 @@ class Answered:
     message_id: str
     request: MessagesRequest
     reply: Reply
-    tool_name: str | None
+    key: str
+    """The caller's, which thinking is sealed for."""
     thinking_tokens: int | None
     """None when the model did not think; what thinking cost otherwise, possibly 0."""
     use: CacheUse
@@ -41,7 +43,7 @@ class Answered:
             return "refusal"
         if self.reply.truncated:
             return "max_tokens"
-        return "tool_use" if self.reply.as_tool else "end_turn"
+        return "tool_use" if self.reply.calls else "end_turn"
 
 
 def thinks(request: MessagesRequest) -> bool:
@@ -50,19 +52,9 @@ def thinks(request: MessagesRequest) -> bool:
         return False
     if request.thinking is None:
         return request.model.thinks_by_default
+    if request.thinking == "between_tools":
+        return brings_results(request)
     return request.thinking in ("adaptive", "enabled")
-
-
-def tool_for(request: MessagesRequest) -> JsonObject | None:
-    """The tool the reply calls: the forced one, or the first while no result of one is in the conversation's last turn."""
-    tools = [block.value for block in request.tools if "input_schema" in block.value]
-    if not tools or request.tool_choice == "none":
-        return None
-    if request.forced_tool is not None:
-        return next((tool for tool in tools if tool["name"] == request.forced_tool), None)
-    if request.tool_choice == "auto" and request.messages[-1].value.get("type") == "tool_result":
-        return None
-    return tools[0]
 
 
 def message_body(answered: Answered) -> JsonObject:
@@ -80,8 +72,10 @@ def events(answered: Answered) -> Iterator[tuple[bytes, int]]:
     """Server-sent events, each with the output tokens the model needed for it."""
     start: JsonObject = {**_envelope(answered), "content": [], "usage": _usage(answered, 1)}
     yield _event("message_start", {"message": start}), 0
+    calls = iter(answered.reply.calls)
     for index, block in enumerate(_content(answered)):
-        yield from _block_events(index, as_object(block), answered)
+        use = next(calls) if as_object(block)["type"] == "tool_use" else None
+        yield from _block_events(index, as_object(block), answered, use)
     usage = _usage(answered, answered.output_tokens)
     delta: JsonObject = {
         "stop_reason": answered.stop_reason,
@@ -111,21 +105,20 @@ def _content(answered: Answered) -> list[Json]:
     reply = answered.reply
     if reply.refused or answered.request.max_tokens == 0:
         return content
-    seed = hashlib.sha256(answered.message_id.encode()).digest()
-    if answered.thinking_tokens is not None:
-        signature = base64.b64encode(seed * 4).decode()
-        content.append({"type": "thinking", "thinking": "", "signature": signature})
-    if reply.as_tool:
+    thought = answered.thinking_tokens is not None
+    if thought:
+        content.append(thinking_block(answered.request, answered.key, answered.message_id))
+    for index, use in enumerate(reply.calls):
         content.append(
             {
                 "type": "tool_use",
-                "id": f"toolu_01{seed.hex()[:22]}",
-                "name": answered.tool_name,
-                "input": reply.value,
+                "id": tool_use_id(answered.message_id, index, after_thinking=thought),
+                "name": use.name,
+                "input": use.arguments,
                 "caller": {"type": "direct"},
             }
         )
-    elif reply.text:
+    if reply.text and not reply.calls:
         content.append({"type": "text", "text": reply.text})
     return content
 
@@ -153,7 +146,9 @@ def _stop_details(answered: Answered) -> Json:
     return {"type": "refusal", "category": "general_harms", "explanation": _REFUSAL_EXPLANATION}
 
 
-def _block_events(index: int, block: JsonObject, answered: Answered) -> Iterator[tuple[bytes, int]]:
+def _block_events(
+    index: int, block: JsonObject, answered: Answered, use: ToolUse | None
+) -> Iterator[tuple[bytes, int]]:
     kind = block["type"]
     tokens = answered.reply.output_tokens
     deltas: list[JsonObject]
@@ -161,9 +156,10 @@ def _block_events(index: int, block: JsonObject, answered: Answered) -> Iterator
         empty: JsonObject = {"type": "thinking", "thinking": "", "signature": ""}
         deltas = [{"type": "signature_delta", "signature": block["signature"]}]
         tokens = answered.thinking_tokens or 0
-    elif kind == "tool_use":
+    elif use is not None:
         empty = {**block, "input": {}}
-        deltas = [{"type": "input_json_delta", "partial_json": part} for part in ("", *_parts(answered.reply.text))]
+        deltas = [{"type": "input_json_delta", "partial_json": part} for part in ("", *_parts(use.text))]
+        tokens = tokens_of(use.text)
     else:
         empty = {"type": "text", "text": ""}
         deltas = [{"type": "text_delta", "text": part} for part in _parts(answered.reply.text)]
@@ -186,17 +182,13 @@ def _event(name: str, fields: JsonObject) -> bytes:
 
 
 def question_text(request: MessagesRequest) -> tuple[str, str]:
-    """The system part's text, and the text of the last user message."""
+    """The system part's text, and what the user asks."""
     system = "\n".join(block.text for block in request.system)
-    last_user = max((index for index, role in enumerate(request.roles) if role == "user"), default=0)
-    prefix = f"messages.{last_user}."
-    texts = [block.text for block in request.messages if f"{block.location}.".startswith(prefix)]
-    return system, "\n".join(texts)
-
-
-def tool_schema(tool: JsonObject | None) -> JsonObject | None:
-    """The schema of a tool's input."""
-    return None if tool is None else as_object(tool["input_schema"])
+    texts: dict[int, list[str]] = {}
+    for block in request.messages:
+        if block.role == "user" and block.value.get("type") != "tool_result":
+            texts.setdefault(block.message, []).append(block.text)
+    return system, asked_in(["\n".join(said) for said in texts.values()])
 
 
 def block_texts(request: MessagesRequest) -> Iterator[str]:

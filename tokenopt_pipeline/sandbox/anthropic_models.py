@@ -6,9 +6,10 @@ the prompt-caching page, read 2026-11-22; litellm's public model table for the o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
+from tokenopt_pipeline.sandbox.replay import is_replay
 
 _FOUR_EFFORTS = ("low", "medium", "high", "max")
 _FIVE_EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -36,6 +37,8 @@ class AnthropicModel:
     sampling: bool = False
     """Whether temperature, top_p and top_k may differ from their defaults."""
     efforts: tuple[str, ...] = _FIVE_EFFORTS
+    binds_thinking: bool = False
+    """Whether thinking is valid only after the very conversation it followed."""
 
     @property
     def inference_geo(self) -> str:
@@ -78,7 +81,9 @@ class AnthropicModel:
 
 
 MODELS: tuple[AnthropicModel, ...] = (
-    AnthropicModel(id="claude-haiku-5-5", name="Claude Haiku 5.5", line="haiku", released="2026-10-21"),
+    AnthropicModel(
+        id="claude-haiku-5-5", name="Claude Haiku 5.5", line="haiku", released="2026-10-21", binds_thinking=True
+    ),
     AnthropicModel(
         id="claude-sonnet-5-5",
         name="Claude Sonnet 5.5",
@@ -86,6 +91,7 @@ MODELS: tuple[AnthropicModel, ...] = (
         released="2026-10-21",
         thinking_types=("adaptive", "between_tools"),
         forced_tool_choice=False,
+        binds_thinking=True,
     ),
     AnthropicModel(
         id="claude-opus-5-5",
@@ -94,6 +100,7 @@ MODELS: tuple[AnthropicModel, ...] = (
         released="2026-09-22",
         thinking_types=("adaptive",),
         forced_tool_choice=False,
+        binds_thinking=True,
     ),
     AnthropicModel(
         id="claude-fable-5-2",
@@ -102,6 +109,7 @@ MODELS: tuple[AnthropicModel, ...] = (
         released="2026-11-01",
         thinking_types=("adaptive",),
         forced_tool_choice=False,
+        binds_thinking=True,
     ),
     AnthropicModel(
         id="claude-fable-5-1",
@@ -110,6 +118,7 @@ MODELS: tuple[AnthropicModel, ...] = (
         released="2026-09-22",
         thinking_types=("adaptive",),
         forced_tool_choice=False,
+        binds_thinking=True,
     ),
     AnthropicModel(
         id="claude-sonnet-5",
@@ -206,3 +215,11 @@ MODELS: tuple[AnthropicModel, ...] = (
 )
 
 BY_NAME = {name: model for model in MODELS for name in (model.id, *model.aliases)}
+
+# What a model of recordings takes and refuses: it has none of its own.
+_REPLAYING = replace(BY_NAME["claude-haiku-4-5"], aliases=(), thinks_by_default=False)
+
+
+def model_named(name: str) -> AnthropicModel | None:
+    """The model called `name`."""
+    return replace(_REPLAYING, id=name) if is_replay(name) else BY_NAME.get(name)

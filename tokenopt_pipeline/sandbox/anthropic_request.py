@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox.anthropic_errors import invalid, model_unknown
-from tokenopt_pipeline.sandbox.anthropic_models import BY_NAME, AnthropicModel
-from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, strings_in
+from tokenopt_pipeline.sandbox.anthropic_models import AnthropicModel, model_named
+from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, compact, strings_in
+
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+# The fields of the SDK's ToolParam; anthropic 2.12.0.
+_TOOL_FIELDS = frozenset(
+    {
+        *("type", "name", "description", "input_schema", "cache_control", "strict", "input_examples"),
+        *("allowed_callers", "defer_loading", "eager_input_streaming"),
+    }
+)
 
 # Every top-level field the SDK's MessageCreateParams knows, and those recorded requests use; anthropic 2.12.0.
 _FIELDS = frozenset(
@@ -41,9 +51,18 @@ class ContentBlock:
 
     @property
     def text(self) -> str:
-        """What the model reads: a text block's text; of other blocks every string inside."""
+        """What the model reads: a text block's text, a call's name and input; of other blocks every string inside."""
         text = self.value.get("text")
-        return text if isinstance(text, str) else strings_in(self.value.get("content", self.value.get("input")))
+        if isinstance(text, str):
+            return text
+        if self.value.get("type") == "tool_use":
+            return f"{self.value.get('name')}{compact(self.value.get('input'))}"
+        return strings_in(self.value.get("content", self.value.get("thinking")))
+
+    @property
+    def message(self) -> int:
+        """The index of the message it stands in."""
+        return int(self.location.split(".")[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +81,8 @@ class MessagesRequest:
     tool_choice: str
     """`auto`, `any`, `tool` or `none`."""
     forced_tool: str | None
+    several_calls: bool
+    """Whether one answer may call more than one tool."""
     thinking: str | None
     effort: str | None
     format_schema: JsonObject | None
@@ -89,14 +110,15 @@ def read_request(body: bytes, *, counting: bool) -> MessagesRequest:
     asked_model = fields["model"]
     if not isinstance(asked_model, str):
         raise invalid("model: Input should be a valid string")
-    if asked_model not in BY_NAME:
+    model = model_named(asked_model)
+    if model is None:
         raise model_unknown(asked_model)
     messages, roles = _messages(fields["messages"])
     tool_choice = _typed(fields, "tool_choice", ("auto", "any", "tool", "none"))
     output_config = as_object(fields.get("output_config"))
     stream = fields.get("stream")
     return MessagesRequest(
-        model=BY_NAME[asked_model],
+        model=model,
         asked_model=asked_model,
         max_tokens=0 if counting else _max_tokens(fields["max_tokens"]),
         stream=stream is True,
@@ -106,6 +128,7 @@ def read_request(body: bytes, *, counting: bool) -> MessagesRequest:
         roles=roles,
         tool_choice="auto" if tool_choice is None else str(tool_choice["type"]),
         forced_tool=None if tool_choice is None or tool_choice["type"] != "tool" else str(tool_choice.get("name")),
+        several_calls=tool_choice is None or tool_choice.get("disable_parallel_tool_use") is not True,
         thinking=_kind(_typed(fields, "thinking", ("adaptive", "between_tools", "disabled", "enabled"))),
         effort=None if output_config.get("effort") is None else str(output_config["effort"]),
         format_schema=_format_schema(output_config.get("format")),
@@ -188,6 +211,11 @@ def _tools(value: Json) -> tuple[ContentBlock, ...]:
                 raise invalid(f"{where}.custom.input_schema: Field required")
             if as_object(tool["input_schema"]).get("type") != "object":
                 raise invalid(f"{where}.custom.input_schema.type: Input should be 'object'")
+            if not _TOOL_NAME.fullmatch(str(tool["name"])):
+                raise invalid(f"{where}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
+            for name in tool:
+                if name not in _TOOL_FIELDS:
+                    raise invalid(f"{where}.custom.{name}: Extra inputs are not permitted")
         if tool["name"] in names:
             raise invalid("tools: Tool names must be unique.")
         names.add(tool["name"])

@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenopt_pipeline.sandbox.anthropic import AnthropicDoor
+from tokenopt_pipeline.sandbox.batch_routes import batch_routes
 from tokenopt_pipeline.sandbox.chat_door import ChatDoor
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused
@@ -21,6 +22,7 @@ from tokenopt_pipeline.sandbox.faults import FaultPlan
 from tokenopt_pipeline.sandbox.google_door import GoogleDoor
 from tokenopt_pipeline.sandbox.json_value import Json
 from tokenopt_pipeline.sandbox.openai_door import OpenAIDoor
+from tokenopt_pipeline.sandbox.tool_plan import ToolPlan
 
 SIMULATED_HEADER = (b"x-tokenopt-sandbox", b"simulated")
 
@@ -34,16 +36,19 @@ def build_app(
     """The application. `clock` gives seconds since the epoch."""
     engine = Engine(config, clock)
     control = _Control(engine)
+    batches = batch_routes(engine)
     app = Starlette(
         routes=[
-            Mount("/anthropic", routes=AnthropicDoor(engine).routes()),
-            Mount("/openai", routes=OpenAIDoor(engine).routes()),
-            Mount("/google", routes=GoogleDoor(engine).routes()),
+            Mount("/anthropic", routes=[*batches["anthropic"], *AnthropicDoor(engine).routes()]),
+            Mount("/openai", routes=[*batches["openai"], *OpenAIDoor(engine).routes()]),
+            Mount("/google", routes=[*batches["google"], *GoogleDoor(engine).routes()]),
             Mount("/custom", routes=ChatDoor(engine).routes()),
+            *batches["control"],
             Route("/healthz", _health, methods=["GET"]),
             Route("/control/stats", control.stats, methods=["GET"]),
             Route("/control/reset", control.reset, methods=["POST"]),
             Route("/control/faults", control.set_faults, methods=["PUT"]),
+            Route("/control/tools", control.set_tools, methods=["PUT"]),
         ],
     )
     # Outermost, not a Starlette middleware: those stand inside the framework's own error page.
@@ -70,21 +75,34 @@ class _Control:
         self._engine = engine
 
     async def stats(self, request: Request) -> Response:
-        return JSONResponse(self._engine.counters.as_json())
+        return JSONResponse({**self._engine.counters.as_json(), "batches": self._engine.batches.as_json()})
 
     async def reset(self, request: Request) -> Response:
         self._engine.reset()
         return JSONResponse({"reset": True})
 
     async def set_faults(self, request: Request) -> Response:
-        try:
-            value: Json = json.loads(await request.body())
+        def begin(value: Json) -> None:
             self._engine.set_faults(FaultPlan.from_json(value))
-        except ConfigRefused as refusal:
-            return JSONResponse({"error": str(refusal)}, 400)
-        except ValueError as error:
-            return JSONResponse({"error": f"the fault plan is not JSON: {error}"}, 400)
-        return JSONResponse({"faults": "set"})
+
+        return await _set(request, "faults", begin)
+
+    async def set_tools(self, request: Request) -> Response:
+        def begin(value: Json) -> None:
+            self._engine.tools = ToolPlan.from_json(value)
+
+        return await _set(request, "tools", begin)
+
+
+async def _set(request: Request, what: str, begin: Callable[[Json], None]) -> Response:
+    """Begins a plan, which refuses what it does not understand."""
+    try:
+        begin(json.loads(await request.body()))
+    except ConfigRefused as refusal:
+        return JSONResponse({"error": str(refusal)}, 400)
+    except ValueError as error:
+        return JSONResponse({"error": f"the plan of {what} is not JSON: {error}"}, 400)
+    return JSONResponse({what: "set"})
 
 
 async def _health(request: Request) -> Response:

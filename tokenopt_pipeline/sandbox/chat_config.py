@@ -42,6 +42,10 @@ class CustomServer:
     """Whether a field it does not know is refused rather than ignored."""
     usage_details: bool = True
     """Whether usage says more than the two sums."""
+    tools: bool = True
+    """Whether it takes tools; otherwise a request that declares one is refused."""
+    call_ids: bool = True
+    """Whether its calls have ids; where they have none, callers number them."""
     fenced: bool = False
     """Whether JSON nobody bound comes in a Markdown fence."""
     errors: ErrorShape = ErrorShape.OPENAI
@@ -72,6 +76,8 @@ class CustomServer:
             capability=_choice(server, "capability", Capability, default.capability),
             strict=_flag(server, "strict", default.strict),
             usage_details=_flag(server, "usage_details", default.usage_details),
+            tools=_flag(server, "tools", default.tools),
+            call_ids=_flag(server, "call_ids", default.call_ids),
             fenced=_flag(server, "fenced", default.fenced),
             errors=_choice(server, "errors", ErrorShape, default.errors),
             models=_names(server, "models", default.models),

@@ -15,10 +15,11 @@ from tokenopt_pipeline.sandbox.chat_request import ChatRequest, read_request
 from tokenopt_pipeline.sandbox.connection import ConnectionReset
 from tokenopt_pipeline.sandbox.door import Door, json_response
 from tokenopt_pipeline.sandbox.faults import Fault
-from tokenopt_pipeline.sandbox.json_value import JsonObject
+from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
 from tokenopt_pipeline.sandbox.pack import promised_schema, promises_json
 from tokenopt_pipeline.sandbox.prefix_cache import CacheUse
-from tokenopt_pipeline.sandbox.reply import Question, Reply, compose_reply
+from tokenopt_pipeline.sandbox.reply import Question, Reply
+from tokenopt_pipeline.sandbox.seals import digest_of
 from tokenopt_pipeline.sandbox.tokens import CHARS_PER_TOKEN, tokens_of
 
 _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
@@ -55,6 +56,9 @@ class ChatDoor(Door):
     def _failure(self, fault: Fault) -> ChatRefused | None:
         return errors.failure(self._server, fault)
 
+    def _not_recorded(self, message: str) -> ChatRefused:
+        return errors.invalid(self._server, message, "messages")
+
     async def _complete(self, http: Request, request_id: str) -> Response:
         self._admit()
         body = await self._body(http)
@@ -66,14 +70,15 @@ class ChatDoor(Door):
         counters = self._engine.counters
         created_s = self._engine.clock()
         use = CacheUse(uncached_tokens=request.prompt_tokens)
-        await self._begin_response(fault, use)
         reply = self._reply(request, fault)
+        await self._begin_response(fault, use)
         counters.count_call(
             model=request.model,
             stop_reason=_finish_reason(reply),
             use=use,
             output_tokens=reply.output_tokens,
             blocks=reply.blocks,
+            tool_calls=len(reply.calls),
         )
         await self._write_out(reply.output_tokens)
         return json_response(self._completion(request, reply, request_id, created_s), 200)
@@ -83,7 +88,8 @@ class ChatDoor(Door):
         unbound = request.format_kind == "text" and promises_json(request.system, request.prompt)
         if request.format_kind == "json_object" or unbound:
             schema = promised_schema(request.system, request.prompt)
-        reply = compose_reply(
+        reply = self._say(
+            request.model,
             Question(
                 system=request.system,
                 prompt=request.prompt,
@@ -91,9 +97,10 @@ class ChatDoor(Door):
                 as_tool=False,
                 max_tokens=request.max_tokens,
             ),
+            request.offer,
             fault,
         )
-        if unbound and self._server.fenced and not reply.refused and fault is not Fault.PROSE:
+        if unbound and self._server.fenced and not reply.refused and not reply.calls and fault is not Fault.PROSE:
             return _fenced(reply, request.max_tokens)
         return reply
 
@@ -114,7 +121,7 @@ class ChatDoor(Door):
             "choices": [
                 {
                     "index": 0,
-                    "message": {"role": "assistant", "content": reply.text},
+                    "message": _message(reply, request_id, with_ids=self._server.call_ids),
                     "logprobs": None,
                     "finish_reason": _finish_reason(reply),
                 }
@@ -138,7 +145,19 @@ class ChatDoor(Door):
 def _finish_reason(reply: Reply) -> str:
     if reply.refused:
         return "content_filter"
-    return "length" if reply.truncated else "stop"
+    if reply.truncated:
+        return "length"
+    return "tool_calls" if reply.calls else "stop"
+
+
+def _message(reply: Reply, request_id: str, *, with_ids: bool) -> JsonObject:
+    if not reply.calls:
+        return {"role": "assistant", "content": reply.text}
+    calls: list[Json] = []
+    for index, use in enumerate(reply.calls):
+        call: JsonObject = {"type": "function", "function": {"name": use.name, "arguments": use.text}}
+        calls.append({"id": f"call_{digest_of(request_id, index)[:24]}", **call} if with_ids else call)
+    return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
 def _fenced(reply: Reply, max_tokens: int) -> Reply:

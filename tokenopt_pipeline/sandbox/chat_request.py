@@ -7,14 +7,27 @@ from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox import chat_errors as errors
 from tokenopt_pipeline.sandbox.chat_config import Capability, CustomServer
+from tokenopt_pipeline.sandbox.chat_turns import calls_text, read_offer
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, compact, strings_in
+from tokenopt_pipeline.sandbox.pack import asked_in
+from tokenopt_pipeline.sandbox.replay import is_replay
 from tokenopt_pipeline.sandbox.tokens import tokens_of_chars
+from tokenopt_pipeline.sandbox.tool_calls import Offer
 
 # What such servers have in common; the limit's names are configured.
 _FIELDS = frozenset(
     {
         *("model", "messages", "response_format", "stream", "stream_options", "temperature", "top_p", "stop", "seed"),
-        *("n", "presence_penalty", "frequency_penalty", "logit_bias", "user", "tools", "tool_choice"),
+        *(
+            "n",
+            "presence_penalty",
+            "frequency_penalty",
+            "logit_bias",
+            "user",
+            "tools",
+            "tool_choice",
+            "parallel_tool_calls",
+        ),
     }
 )
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -40,6 +53,8 @@ class ChatRequest:
     schema: JsonObject | None
     max_tokens: int
     prompt_tokens: int
+    offer: Offer
+    """What the model may do with tools."""
 
     @property
     def system(self) -> str:
@@ -48,16 +63,15 @@ class ChatRequest:
 
     @property
     def prompt(self) -> str:
-        """The last user message."""
-        said = [message.text for message in self.messages if message.role == "user"]
-        return said[-1] if said else ""
+        """What the user asks."""
+        return asked_in([message.text for message in self.messages if message.role == "user"])
 
 
 def read_request(body: bytes, server: CustomServer) -> ChatRequest:
     """The request in `body`. Raises ChatRefused."""
     fields = _fields(body, server)
     model = fields.get("model")
-    if model not in server.models:
+    if model not in server.models and not is_replay(str(model)):
         raise errors.model_unknown(server, str(model))
     if fields.get("stream") is True:
         raise errors.invalid(server, "This server does not stream.", "stream")
@@ -65,6 +79,7 @@ def read_request(body: bytes, server: CustomServer) -> ChatRequest:
     kind, schema = _response_format(fields.get("response_format"), server)
     chars = sum(len(message.text) for message in messages) + (0 if schema is None else len(compact(schema)))
     chars += sum(len(compact(tool)) for tool in as_list(fields.get("tools")))
+    offer = read_offer(fields, server)
     prompt_tokens = tokens_of_chars(chars)
     return ChatRequest(
         model=str(model),
@@ -73,6 +88,7 @@ def read_request(body: bytes, server: CustomServer) -> ChatRequest:
         schema=schema,
         max_tokens=_max_tokens(fields, server, prompt_tokens),
         prompt_tokens=prompt_tokens,
+        offer=offer,
     )
 
 
@@ -101,7 +117,7 @@ def _messages(value: Json, server: CustomServer) -> tuple[ChatMessage, ...]:
             text = "\n".join(strings_in(as_object(part).get("text")) for part in content)
         else:
             text = content if isinstance(content, str) else ""
-        messages.append(ChatMessage(role=str(role), text=text))
+        messages.append(ChatMessage(role=str(role), text=text + calls_text(as_object(message))))
     if not messages:
         raise errors.invalid(server, "messages: at least one message is required", "messages")
     return tuple(messages)

@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from tokenopt_pipeline.sandbox.batch_config import BatchSettings
 from tokenopt_pipeline.sandbox.chat_config import CustomServer
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused, known_keys, number_of, object_of
 from tokenopt_pipeline.sandbox.faults import FaultPlan
 from tokenopt_pipeline.sandbox.google_config import GoogleSettings
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
 from tokenopt_pipeline.sandbox.tokens import HiddenPrompt
+from tokenopt_pipeline.sandbox.tool_plan import ToolPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,11 @@ class SandboxConfig:
     hidden_prompt: HiddenPrompt = field(default_factory=HiddenPrompt)
     google: GoogleSettings = field(default_factory=GoogleSettings)
     custom: CustomServer = field(default_factory=CustomServer)
+    batches: BatchSettings = field(default_factory=BatchSettings)
     faults: FaultPlan = field(default_factory=FaultPlan)
+    tools: ToolPlan = field(default_factory=ToolPlan)
+    replay: Path | None = None
+    """Recorded outputs that models called `replay/…` answer with."""
     # 32 MB is the real limit: https://platform.claude.com/docs/en/api/errors, read 2026-11-22.
     max_body_bytes: int = 32 * 1024 * 1024
     max_cache_entries: int = 10_000
@@ -62,7 +68,10 @@ class SandboxConfig:
             hidden_prompt=_hidden_prompt(config.get("hidden_prompt", {})),
             google=GoogleSettings.from_json(config.get("google", {})),
             custom=CustomServer.from_json(config.get("custom", {})),
+            batches=BatchSettings.from_json(config.get("batches", {})),
             faults=FaultPlan.from_json(config.get("faults", {})),
+            tools=ToolPlan.from_json(config.get("tools", {})),
+            replay=_path(config.get("replay")),
             max_body_bytes=_whole(config, "max_body_bytes", default.max_body_bytes),
             max_cache_entries=_whole(config, "max_cache_entries", default.max_cache_entries),
             max_remembered_bodies=_whole(config, "max_remembered_bodies", default.max_remembered_bodies),
@@ -85,6 +94,12 @@ def _hidden_prompt(value: Json) -> HiddenPrompt:
         return HiddenPrompt(**{name: _whole(hidden, name, 0) for name in hidden})
     except ValueError as error:
         raise ConfigRefused(str(error)) from error
+
+
+def _path(value: Json) -> Path | None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigRefused(f"replay must be the path of a file, or null, found {value!r}")
+    return None if value is None else Path(value)
 
 
 def _whole(value: JsonObject, key: str, default: int) -> int:

@@ -21,6 +21,8 @@ class Counters:
     """Requests answered by a model, and so billed."""
     blocks: int = 0
     """Blocks asked about in answered packs, asked again counted again."""
+    tool_calls: int = 0
+    """Calls of tools in answers."""
     cache_hits: int = 0
     """Calls that read from the cache."""
     cache_writes: int = 0
@@ -44,9 +46,12 @@ class Counters:
         self.in_flight -= 1
         self.by_status["reset" if status is None else str(status)] += 1
 
-    def count_call(self, *, model: str, stop_reason: str, use: CacheUse, output_tokens: int, blocks: int) -> None:
+    def count_call(
+        self, *, model: str, stop_reason: str, use: CacheUse, output_tokens: int, blocks: int, tool_calls: int = 0
+    ) -> None:
         """A model has answered."""
         self.calls += 1
+        self.tool_calls += tool_calls
         self.blocks += blocks
         self.cache_hits += use.read_tokens > 0
         self.cache_writes += use.written_tokens > 0
@@ -71,6 +76,7 @@ class Counters:
             "counting_requests": self.counting_requests,
             "calls": self.calls,
             "blocks": self.blocks,
+            "tool_calls": self.tool_calls,
             "cache_hits": self.cache_hits,
             "cache_writes": self.cache_writes,
             "in_flight": self.in_flight,

@@ -16,6 +16,9 @@ from tokenopt_pipeline.sandbox.faults import Fault
 from tokenopt_pipeline.sandbox.json_value import JsonObject
 from tokenopt_pipeline.sandbox.pack import read_pack
 from tokenopt_pipeline.sandbox.prefix_cache import CacheUse
+from tokenopt_pipeline.sandbox.replay import NotRecorded, is_replay
+from tokenopt_pipeline.sandbox.reply import Question, Reply
+from tokenopt_pipeline.sandbox.tool_calls import Offer, answer_or_call
 
 INVALID_KEY_PREFIX = "invalid"
 """A key that begins so is one nobody issued."""
@@ -72,6 +75,19 @@ class Door(ABC):
     @abstractmethod
     def _failure(self, fault: Fault) -> Refusal | None:
         """The refusal of a fault other than a rate limit; None for a fault that spoils the answer instead."""
+
+    @abstractmethod
+    def _not_recorded(self, message: str) -> Refusal:
+        """A model of recordings was asked what nobody recorded."""
+
+    def _say(self, model: str, question: Question, offer: Offer, fault: Fault | None) -> Reply:
+        """What the model called `model` says. Raises Refusal."""
+        if not is_replay(model):
+            return answer_or_call(question, offer, self._engine.tools, fault)
+        try:
+            return self._engine.recordings.reply(model, question, offer)
+        except NotRecorded as problem:
+            raise self._not_recorded(str(problem)) from problem
 
     def _answering(self, handler: Handler, *, counted: bool = False) -> Callable[[Request], Awaitable[Response]]:
         """`handler` with refusals turned into responses; `counted` when it asks a model."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from tokenopt_pipeline.sandbox.batch_faults import BatchFaultPlan
 from tokenopt_pipeline.sandbox.config_reading import ConfigRefused, known_keys, number_of, object_of
 from tokenopt_pipeline.sandbox.json_value import Json, as_list
 
@@ -85,6 +86,8 @@ class FaultPlan:
     """What a 429 asks the caller to wait."""
     slow_s: float = 1
     """What `slow` adds before the first token."""
+    batches: BatchFaultPlan = field(default_factory=BatchFaultPlan)
+    """What goes wrong with batches, beside what goes wrong with the answers in them."""
 
     def __post_init__(self) -> None:
         for fault, rate in self.rates.items():
@@ -99,7 +102,7 @@ class FaultPlan:
     def from_json(value: Json) -> FaultPlan:
         """Raises ConfigRefused."""
         plan = object_of(value, "a fault plan")
-        known_keys(plan, {"seed", "rates", "scripted", "retry_after_s", "slow_s"}, "a fault plan")
+        known_keys(plan, {"seed", "rates", "scripted", "retry_after_s", "slow_s", "batches"}, "a fault plan")
         rates = object_of(plan.get("rates", {}), "rates")
         return FaultPlan(
             seed=int(number_of(plan, "seed", 0)),
@@ -107,6 +110,7 @@ class FaultPlan:
             scripted=tuple(ScriptedFault.from_json(script) for script in as_list(plan.get("scripted", []))),
             retry_after_s=number_of(plan, "retry_after_s", 1),
             slow_s=number_of(plan, "slow_s", 1),
+            batches=BatchFaultPlan.from_json(plan.get("batches", {})),
         )
 
 

@@ -19,10 +19,11 @@ from tokenopt_pipeline.sandbox.google_errors import GoogleRefused
 from tokenopt_pipeline.sandbox.google_models import MODELS, GeminiModel, model_named
 from tokenopt_pipeline.sandbox.google_request import GenerateRequest, parts_tokens, read_count, read_generate
 from tokenopt_pipeline.sandbox.google_response import Answered, response_body, text_details
+from tokenopt_pipeline.sandbox.google_turns import check_turns
 from tokenopt_pipeline.sandbox.json_value import JsonObject
 from tokenopt_pipeline.sandbox.pack import promised_schema
 from tokenopt_pipeline.sandbox.prefix_cache import CacheUse
-from tokenopt_pipeline.sandbox.reply import Question, Reply, compose_reply
+from tokenopt_pipeline.sandbox.reply import Question, Reply
 
 _VERSIONS = ("v1", "v1beta")
 _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
@@ -40,10 +41,10 @@ class GoogleDoor(Door):
         cached = "/v1beta/cachedContents"
         generate = self._answering(self._generate, counted=True)
         return [
-            Route("/{version}/models/{model}:generateContent", generate, methods=["POST"]),
-            Route("/{version}/models/{model}:countTokens", self._answering(self._count_tokens), methods=["POST"]),
+            Route("/{version}/models/{model:path}:generateContent", generate, methods=["POST"]),
+            Route("/{version}/models/{model:path}:countTokens", self._answering(self._count_tokens), methods=["POST"]),
             Route("/{version}/models", self._answering(self._list_models), methods=["GET"]),
-            Route("/{version}/models/{model}", self._answering(self._show_model), methods=["GET"]),
+            Route("/{version}/models/{model:path}", self._answering(self._show_model), methods=["GET"]),
             Route(cached, self._answering(_keyed(caches.create)), methods=["POST"]),
             Route(cached, self._answering(_keyed(caches.show_all)), methods=["GET"]),
             Route(f"{cached}/{{cache_id}}", self._answering(_keyed(caches.show)), methods=["GET"]),
@@ -67,11 +68,15 @@ class GoogleDoor(Door):
     def _failure(self, fault: Fault) -> GoogleRefused | None:
         return errors.failure(fault)
 
+    def _not_recorded(self, message: str) -> GoogleRefused:
+        return errors.invalid(message)
+
     async def _generate(self, http: Request, request_id: str) -> Response:
         key = key_of(http)
         self._admit()
         body = await self._body(http)
         request = read_generate(body, _model(http, "generateContent"))
+        check_turns(request.fields, request.model, key)
         cached = self._cached_content(request, key, str(http.path_params["version"]))
         fault = self._draw_fault(body, lambda: (part.text for part in request.parts))
         total_tokens = parts_tokens(request.parts if cached is None else (*cached.parts, *request.parts))
@@ -85,12 +90,15 @@ class GoogleDoor(Door):
             use = self._implicit_use(request, key, body)
         else:
             use = CacheUse(read_tokens=cached.tokens, uncached_tokens=total_tokens - cached.tokens)
-        await self._begin_response(fault, use)
         thoughts_tokens = min(self._engine.config.thinking_tokens, request.max_output_tokens) if request.thinks else 0
+        reply = self._reply(request, cached, request.max_output_tokens - thoughts_tokens, fault)
+        await self._begin_response(fault, use)
         answered = Answered(
             response_id=self._engine.identifier(""),
             model=request.model,
-            reply=_reply(request, cached, request.max_output_tokens - thoughts_tokens, fault),
+            key=key,
+            thinks=request.thinks,
+            reply=reply,
             prompt_blocked=fault is Fault.BLOCK_PROMPT,
             thoughts_tokens=thoughts_tokens,
             use=use,
@@ -101,14 +109,32 @@ class GoogleDoor(Door):
             use=use,
             output_tokens=answered.output_tokens,
             blocks=answered.reply.blocks,
+            tool_calls=len(answered.reply.calls),
         )
         await self._write_out(answered.output_tokens)
         return json_response(response_body(answered), 200)
 
+    def _reply(
+        self, request: GenerateRequest, cached: CachedContent | None, max_tokens: int, fault: Fault | None
+    ) -> Reply:
+        parts = request.parts if cached is None else (*cached.parts, *request.parts)
+        system = "\n".join(part.text for part in parts if part.role == "system")
+        schema = request.schema
+        if schema is None and request.json_mode:
+            schema = promised_schema(system, request.prompt)
+        return self._say(
+            request.model.id,
+            Question(system=system, prompt=request.prompt, schema=schema, as_tool=False, max_tokens=max_tokens),
+            request.offer,
+            fault,
+        )
+
     async def _count_tokens(self, http: Request, request_id: str) -> Response:
-        key_of(http)
+        key = key_of(http)
         self._engine.counters.counting_requests += 1
-        tokens = parts_tokens(read_count(await self._body(http), _model(http, "countTokens")).parts)
+        request = read_count(await self._body(http), _model(http, "countTokens"))
+        check_turns(request.fields, request.model, key)
+        tokens = parts_tokens(request.parts)
         return json_response({"totalTokens": tokens, "promptTokensDetails": text_details(tokens)}, 200)
 
     async def _list_models(self, http: Request, request_id: str) -> Response:
@@ -191,14 +217,3 @@ def _model(http: Request, method: str) -> GeminiModel:
     if model is None:
         raise errors.model_unknown(name, version, method)
     return model
-
-
-def _reply(request: GenerateRequest, cached: CachedContent | None, max_tokens: int, fault: Fault | None) -> Reply:
-    parts = request.parts if cached is None else (*cached.parts, *request.parts)
-    system = "\n".join(part.text for part in parts if part.role == "system")
-    schema = request.schema
-    if schema is None and request.json_mode:
-        schema = promised_schema(system, request.prompt)
-    return compose_reply(
-        Question(system=system, prompt=request.prompt, schema=schema, as_tool=False, max_tokens=max_tokens), fault
-    )

@@ -82,6 +82,25 @@ def model_unknown(name: str, version: str, method: str) -> GoogleRefused:
     )
 
 
+def file_unknown(name: str) -> GoogleRefused:
+    """403, not 404: no such file, or another key's."""
+    return GoogleRefused(
+        403,
+        "PERMISSION_DENIED",
+        f"You do not have permission to access the File {name.removeprefix('files/')} or it may not exist.",
+    )
+
+
+def batch_unknown(name: str) -> GoogleRefused:
+    """404: no such batch."""
+    return GoogleRefused(404, "NOT_FOUND", f"{name} is not found.")
+
+
+def finished(name: str) -> GoogleRefused:
+    """400: too late for what was asked of a batch."""
+    return GoogleRefused(400, "FAILED_PRECONDITION", f"{name} has already finished.")
+
+
 def path_unknown() -> GoogleRefused:
     """404: no such endpoint."""
     return GoogleRefused(404, "NOT_FOUND", "The requested URL was not found on this server.")

@@ -11,7 +11,9 @@ from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
 
 _SNAKE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 # Their content is the caller's own JSON, whose names mean what they say.
-_OPAQUE = frozenset({"responseSchema", "responseJsonSchema", "parametersJsonSchema", "args", "response", "labels"})
+_OPAQUE = frozenset(
+    {"responseSchema", "responseJsonSchema", "parameters", "parametersJsonSchema", "args", "response", "labels"}
+)
 
 
 def read_fields(body: bytes) -> JsonObject:

@@ -6,9 +6,10 @@ models is what the API said in a public issue (https://github.com/BerriAI/litell
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenopt_pipeline.sandbox.json_value import JsonObject
+from tokenopt_pipeline.sandbox.replay import is_replay
 
 _METHODS = ("generateContent", "countTokens", "createCachedContent", "batchGenerateContent")
 
@@ -27,6 +28,10 @@ class GeminiModel:
     explicit_minimum_tokens: int = 4096
     thinks_by_level: bool = True
     """Whether thinking is set by level; earlier models take a budget in tokens."""
+    joins_tools_and_schema: bool = True
+    """Whether a request may have functions and a response schema."""
+    needs_signatures: bool = True
+    """Whether a call of the current turn is refused without its signature."""
 
     def as_json(self) -> JsonObject:
         """The model as `GET models` shows it."""
@@ -59,6 +64,8 @@ MODELS: tuple[GeminiModel, ...] = (
         implicit_minimum_tokens=2048,
         explicit_minimum_tokens=1024,
         thinks_by_level=False,
+        joins_tools_and_schema=False,
+        needs_signatures=False,
     ),
     GeminiModel(
         id="gemini-2.5-pro",
@@ -66,6 +73,8 @@ MODELS: tuple[GeminiModel, ...] = (
         implicit_minimum_tokens=2048,
         explicit_minimum_tokens=1024,
         thinks_by_level=False,
+        joins_tools_and_schema=False,
+        needs_signatures=False,
     ),
 )
 
@@ -73,6 +82,12 @@ _BY_ID = {model.id: model for model in MODELS}
 _BY_ALIAS = {alias: model for model in MODELS for alias in model.aliases}
 
 
+# What a model of recordings takes and refuses: it has none of its own.
+_REPLAYING = replace(_BY_ID["gemini-2.5-flash"], joins_tools_and_schema=True)
+
+
 def model_named(name: str, version: str) -> GeminiModel | None:
     """The model called `name` on this API version."""
+    if is_replay(name):
+        return replace(_REPLAYING, id=name, name=name)
     return _BY_ID.get(name) or (_BY_ALIAS.get(name) if version == "v1beta" else None)

@@ -9,8 +9,11 @@ from tokenopt_pipeline.sandbox.automatic_prefix import PromptPart
 from tokenopt_pipeline.sandbox.google_fields import known_fields, read_fields
 from tokenopt_pipeline.sandbox.google_models import GeminiModel
 from tokenopt_pipeline.sandbox.google_schema import from_openapi, schema_refusal
+from tokenopt_pipeline.sandbox.google_turns import part_text, read_offer
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, compact, strings_in
+from tokenopt_pipeline.sandbox.pack import asked_in
 from tokenopt_pipeline.sandbox.tokens import tokens_of_chars
+from tokenopt_pipeline.sandbox.tool_calls import Offer
 
 # The fields of google-genai 3.4.0's types and those recorded requests use.
 _FIELDS = frozenset(
@@ -39,13 +42,17 @@ class GenerateRequest:
     system: tuple[PromptPart, ...]
     contents: tuple[PromptPart, ...]
     prompt: str
-    """The last user content's text."""
+    """What the user asks."""
     cached_name: str | None
     max_output_tokens: int
     json_mode: bool
     """Whether the answer has to be JSON."""
     schema: JsonObject | None
     thinks: bool
+    offer: Offer
+    """What the model may do with functions."""
+    fields: JsonObject
+    """The whole request."""
 
     @property
     def parts(self) -> tuple[PromptPart, ...]:
@@ -102,16 +109,19 @@ def _generate(fields: JsonObject, model: GeminiModel) -> GenerateRequest:
         raise errors.invalid(
             "CachedContent can not be used with GenerateContent request setting system_instruction, tools or tool_config."
         )
+    json_mode = generation.get("responseMimeType") == _JSON
     return GenerateRequest(
         model=model,
         system=read_system(fields),
         contents=contents,
-        prompt=_last_user_text(fields),
+        prompt=_asked(fields),
         cached_name=None if cached_name is None else str(cached_name),
         max_output_tokens=_max_output_tokens(generation.get("maxOutputTokens"), model),
-        json_mode=generation.get("responseMimeType") == _JSON,
+        json_mode=json_mode,
         schema=_schema(generation),
         thinks=_thinks(as_object(generation.get("thinkingConfig")), model),
+        offer=read_offer(fields, model, json_mode=json_mode),
+        fields=fields,
     )
 
 
@@ -121,13 +131,23 @@ def _parts(content: Json, role: str) -> list[PromptPart]:
     parts = []
     for part in as_list(as_object(content).get("parts")):
         text = as_object(part).get("text")
-        parts.append(PromptPart(role=role, text=text if isinstance(text, str) else strings_in(part)))
+        if not isinstance(text, str):
+            text = part_text(as_object(part))
+        parts.append(PromptPart(role=role, text=strings_in(part) if text is None else text))
     return parts
 
 
-def _last_user_text(fields: JsonObject) -> str:
-    last = [content for content in as_list(fields.get("contents")) if as_object(content).get("role", "user") == "user"]
-    return "\n".join(part.text for part in _parts(last[-1], "user")) if last else ""
+def _asked(fields: JsonObject) -> str:
+    said = [
+        "\n".join(part.text for part in _parts(content, "user"))
+        for content in as_list(fields.get("contents"))
+        if as_object(content).get("role", "user") == "user" and not _brings_responses(content)
+    ]
+    return asked_in(said)
+
+
+def _brings_responses(content: Json) -> bool:
+    return any("functionResponse" in as_object(part) for part in as_list(as_object(content).get("parts")))
 
 
 def _max_output_tokens(value: Json, model: GeminiModel) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox.google_models import GeminiModel
+from tokenopt_pipeline.sandbox.google_turns import call_parts
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
 from tokenopt_pipeline.sandbox.prefix_cache import CacheUse
 from tokenopt_pipeline.sandbox.reply import Reply
@@ -18,6 +19,9 @@ class Answered:
 
     response_id: str
     model: GeminiModel
+    key: str
+    """The caller's, which calls are signed for."""
+    thinks: bool
     reply: Reply
     prompt_blocked: bool
     """Whether the prompt itself was stopped, so that there is no candidate."""
@@ -64,7 +68,16 @@ def _candidate(answered: Answered) -> JsonObject:
         ]
         return {"content": {}, "finishReason": "SAFETY", "index": 0, "safetyRatings": ratings}
     content: JsonObject = {"role": "model"}
-    if answered.reply.text:
+    if answered.reply.calls:
+        parts = call_parts(
+            answered.reply.calls,
+            response_id=answered.response_id,
+            key=answered.key,
+            model=answered.model,
+            thinks=answered.thinks,
+        )
+        content = {"parts": parts, "role": "model"}
+    elif answered.reply.text:
         content = {"parts": [{"text": answered.reply.text}], "role": "model"}
     return {"content": content, "finishReason": answered.finish_reason, "index": 0}
 

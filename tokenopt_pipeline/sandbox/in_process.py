@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox.app import Clock
 from tokenopt_pipeline.sandbox.config import SandboxConfig
-from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_object
+from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object
 from tokenopt_pipeline.sandbox.serve import listen, server_on
 
 _START_TIMEOUT_S = 10
-_CALL_TIMEOUT_S = 10
+# Ending a batch means answering all its items, about a thousand a second.
+_CALL_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +29,39 @@ class Control:
         """Counters since the start or the last reset."""
         return as_object(self._call("GET", "stats"))
 
+    def advance(self, seconds: float) -> None:
+        """Let simulated time pass; what it ends has ended, and is told, when this returns."""
+        self._call("POST", "advance", json.dumps({"seconds": seconds}).encode())
+
+    def batches(self, provider: str | None = None) -> list[JsonObject]:
+        """Every batch ever accepted, deleted ones included, oldest first."""
+        found = [as_object(batch) for batch in as_list(as_object(self._call("GET", "batches")).get("batches"))]
+        return [batch for batch in found if provider in (None, batch["provider"])]
+
+    def created(self, provider: str | None = None) -> list[str]:
+        """The ids of every batch ever accepted, oldest first."""
+        return [str(batch["id"]) for batch in self.batches(provider)]
+
+    def deliver_to(self, provider: str, url: str, secret: str | None = None) -> str:
+        """Tell `url` (http, loopback) of every batch of `provider` that ends from now on; the signing secret, `whsec_…`."""
+        asked = {"provider": provider, "url": url, "secret": secret}
+        return str(as_object(self._call("PUT", "webhooks", json.dumps(asked).encode()))["secret"])
+
+    def deliveries(self) -> list[JsonObject]:
+        """Every webhook sent or to be sent, oldest first, with the status of each try."""
+        return [as_object(each) for each in as_list(as_object(self._call("GET", "deliveries")).get("deliveries"))]
+
     def reset(self) -> None:
-        """Forget everything seen, and go back to the configured fault plan."""
+        """Forget everything seen, and go back to the configured plans."""
         self._call("POST", "reset")
 
     def set_faults(self, plan: Json) -> None:
         """Start a fault plan, given in its JSON form. Raises urllib.error.HTTPError when it is refused."""
         self._call("PUT", "faults", json.dumps(plan).encode())
+
+    def set_tools(self, plan: Json) -> None:
+        """What the model does with tools from now on, in its JSON form. Raises urllib.error.HTTPError when it is refused."""
+        self._call("PUT", "tools", json.dumps(plan).encode())
 
     def _call(self, method: str, name: str, body: bytes | None = None) -> Json:
         request = urllib.request.Request(f"{self.base_url}/control/{name}", data=body, method=method)

@@ -20,8 +20,9 @@ from tokenopt_pipeline.sandbox.openai_prompt import cache_use, prompt_tokens
 from tokenopt_pipeline.sandbox.openai_request import ResponsesRequest, question_text, read_request
 from tokenopt_pipeline.sandbox.openai_response import Answered, events, response_body
 from tokenopt_pipeline.sandbox.openai_rules import check_request
+from tokenopt_pipeline.sandbox.openai_turns import check_turns, offer_of
 from tokenopt_pipeline.sandbox.pack import promised_schema
-from tokenopt_pipeline.sandbox.reply import Question, Reply, compose_reply
+from tokenopt_pipeline.sandbox.reply import Question, Reply
 
 # Shown but never enforced; the figures of recorded exchanges.
 _SHOWN_TOKEN_LIMIT = 30_000_000
@@ -69,12 +70,16 @@ class OpenAIDoor(Door):
     def _failure(self, fault: Fault) -> OpenAIRefused | None:
         return errors.failure(fault)
 
+    def _not_recorded(self, message: str) -> OpenAIRefused:
+        return errors.invalid(message, param="input")
+
     async def _create_response(self, http: Request, request_id: str) -> Response:
         key = _key(http)
         self._admit()
         body = await self._body(http)
         request = read_request(body, counting=False)
         check_request(request)
+        check_turns(request, key)
         fault = self._draw_fault(body, lambda: (request.instructions, *(part.text for part in request.input)))
         if prompt_tokens(request) > request.model.input_tokens:
             raise errors.prompt_too_long()
@@ -84,15 +89,17 @@ class OpenAIDoor(Door):
         counters = self._engine.counters
         started_s = self._engine.clock()
         use = cache_use(request, self._engine.cache, key, started_s)
-        await self._begin_response(fault, use)
         limit = request.max_output_tokens or request.model.max_output_tokens
         reasons = request.thinks and not request.prewarm
         reasoning_tokens = min(self._engine.config.thinking_tokens, limit) if reasons else None
+        reply = self._reply(request, limit - (reasoning_tokens or 0), fault)
+        await self._begin_response(fault, use)
         answered = Answered(
             response_id=self._engine.identifier("resp_"),
             created_s=started_s,
             request=request,
-            reply=_reply(request, limit - (reasoning_tokens or 0), fault),
+            key=key,
+            reply=reply,
             filtered=fault is Fault.BLOCK_PROMPT,
             reasoning_tokens=reasoning_tokens,
             use=use,
@@ -103,6 +110,7 @@ class OpenAIDoor(Door):
             use=use,
             output_tokens=answered.output_tokens,
             blocks=answered.reply.blocks,
+            tool_calls=len(answered.reply.calls),
         )
         if request.stream:
             per_token_s = self._engine.config.latency_per_output_token_s
@@ -110,11 +118,30 @@ class OpenAIDoor(Door):
         await self._write_out(answered.output_tokens)
         return json_response(response_body(answered), 200)
 
+    def _reply(self, request: ResponsesRequest, max_tokens: int, fault: Fault | None) -> Reply:
+        if request.prewarm:
+            return Reply(text="", as_tool=False, output_tokens=0)
+        system, prompt = question_text(request)
+        json_mode = request.format_kind == "json_object"
+        return self._say(
+            request.asked_model,
+            Question(
+                system=system,
+                prompt=prompt,
+                schema=promised_schema(system, prompt) if json_mode else request.format_schema,
+                as_tool=False,
+                max_tokens=max_tokens,
+            ),
+            offer_of(request),
+            fault,
+        )
+
     async def _count_tokens(self, http: Request, request_id: str) -> Response:
-        _key(http)
+        key = _key(http)
         self._engine.counters.counting_requests += 1
         request = read_request(await self._body(http), counting=True)
         check_request(request)
+        check_turns(request, key)
         return json_response({"input_tokens": prompt_tokens(request), "object": "response.input_tokens"}, 200)
 
     async def _list_models(self, http: Request, request_id: str) -> Response:
@@ -129,25 +156,12 @@ class OpenAIDoor(Door):
             raise errors.model_not_shown(name)
         return json_response(BY_NAME[name].as_json(name), 200)
 
+    def _caller(self, http: Request) -> str:
+        """The caller's key. Raises OpenAIRefused."""
+        return _key(http)
+
     async def _unknown(self, http: Request, request_id: str) -> Response:
         raise errors.path_unknown(http.method, f"/{http.path_params['path']}")
-
-
-def _reply(request: ResponsesRequest, max_tokens: int, fault: Fault | None) -> Reply:
-    if request.prewarm:
-        return Reply(text="", as_tool=False, output_tokens=0)
-    system, prompt = question_text(request)
-    json_mode = request.format_kind == "json_object"
-    return compose_reply(
-        Question(
-            system=system,
-            prompt=prompt,
-            schema=promised_schema(system, prompt) if json_mode else request.format_schema,
-            as_tool=False,
-            max_tokens=max_tokens,
-        ),
-        fault,
-    )
 
 
 def _key(http: Request) -> str:

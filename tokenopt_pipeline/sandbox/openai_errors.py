@@ -74,6 +74,16 @@ def too_small(param: str, least: int, found: int) -> OpenAIRefused:
     )
 
 
+def not_stored(item_id: str) -> OpenAIRefused:
+    """404: an item known by its name alone, where nothing was stored."""
+    return OpenAIRefused(
+        404,
+        f"Item with id '{item_id}' not found. Items are not persisted when `store` is set to false. Try again with `store` set to"
+        " true, or remove this item from your input.",
+        param="input",
+    )
+
+
 def key_missing() -> OpenAIRefused:
     """401: no credential."""
     return OpenAIRefused(401, "You didn't provide an API key. Provide it in an Authorization header using Bearer auth.")
@@ -106,6 +116,16 @@ def model_unknown(name: str) -> OpenAIRefused:
 def model_not_shown(name: str) -> OpenAIRefused:
     """404: no such model to show."""
     return OpenAIRefused(404, f"The model '{name}' does not exist", param="model", code="model_not_found")
+
+
+def file_unknown(identifier: str) -> OpenAIRefused:
+    """404: no such file."""
+    return OpenAIRefused(404, f"No such File object: {identifier}", param="id")
+
+
+def batch_unknown(identifier: str) -> OpenAIRefused:
+    """404: no such batch."""
+    return OpenAIRefused(404, f"No batch found with id '{identifier}'.")
 
 
 def path_unknown(method: str, path: str) -> OpenAIRefused:

@@ -6,9 +6,10 @@ from recorded exchanges.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenopt_pipeline.sandbox.json_value import JsonObject
+from tokenopt_pipeline.sandbox.replay import is_replay
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -67,3 +68,11 @@ MODELS: tuple[OpenAIModel, ...] = (
 )
 
 BY_NAME = {name: model for model in MODELS for name in (*model.aliases, model.id)}
+
+# What a model of recordings takes and refuses: it has none of its own.
+_REPLAYING = replace(BY_NAME["gpt-5.4-mini"], aliases=())
+
+
+def model_named(name: str) -> OpenAIModel | None:
+    """The model called `name`."""
+    return replace(_REPLAYING, id=name) if is_replay(name) else BY_NAME.get(name)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox import openai_errors as errors
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object, compact, strings_in
-from tokenopt_pipeline.sandbox.openai_models import BY_NAME, EFFORTS, OpenAIModel
+from tokenopt_pipeline.sandbox.openai_models import EFFORTS, OpenAIModel, model_named
+from tokenopt_pipeline.sandbox.pack import asked_in
 
 MIN_OUTPUT_TOKENS = 16
 
@@ -95,9 +96,9 @@ def read_request(body: bytes, *, counting: bool) -> ResponsesRequest:
         raise errors.missing("model")
     if not isinstance(asked_model, str):
         raise errors.wrong_type("model", "a string")
-    if asked_model not in BY_NAME:
+    model = model_named(asked_model)
+    if model is None:
         raise errors.model_unknown(asked_model)
-    model = BY_NAME[asked_model]
     if fields.get("input") is None:
         raise errors.missing("input")
     _refuse_what_needs_memory(fields)
@@ -126,15 +127,17 @@ def read_request(body: bytes, *, counting: bool) -> ResponsesRequest:
 
 
 def question_text(request: ResponsesRequest) -> tuple[str, str]:
-    """The text of the instructions and developer messages, and that of the last user message."""
+    """The text of the instructions and developer messages, and what the user asks."""
     system = [request.instructions, *(part.text for part in request.input if part.role in ("developer", "system"))]
-    last: list[str] = []
+    said: list[list[str]] = []
     ended = True
     for part in request.input:
         if part.role == "user":
-            last = [part.text] if ended else [*last, part.text]
+            if ended:
+                said.append([])
+            said[-1].append(part.text)
             ended = part.ends_item
-    return "\n".join(text for text in system if text), "\n".join(last)
+    return "\n".join(text for text in system if text), asked_in(["\n".join(texts) for texts in said])
 
 
 def tool_text(request: ResponsesRequest) -> str:
@@ -214,9 +217,10 @@ def _item(item: Json, location: str) -> list[InputPart]:
     kind = item.get("type", "message")
     if kind not in _ITEM_TYPES:
         raise errors.not_among(f"{location}.type", str(kind), _ITEM_TYPES)
+    if kind == "function_call_output" and isinstance(item.get("output"), list) and item["output"]:
+        return _parts(item["output"], f"{location}.output", str(kind))
     if kind != "message":
-        text = strings_in(item.get("output") or item.get("arguments") or item.get("summary"))
-        return [InputPart(location=location, role=str(kind), text=text, ends_item=True)]
+        return [InputPart(location=location, role=str(kind), text=_item_text(item), ends_item=True)]
     role = item.get("role")
     if role not in _ROLES:
         raise errors.not_among(f"{location}.role", str(role), _ROLES)
@@ -225,9 +229,19 @@ def _item(item: Json, location: str) -> list[InputPart]:
         return [InputPart(location=location, role=str(role), text=content, ends_item=True)]
     if not isinstance(content, list) or not content:
         raise errors.wrong_type(f"{location}.content", "a string or an array with content")
+    return _parts(content, f"{location}.content", str(role))
+
+
+def _item_text(item: JsonObject) -> str:
+    if item.get("type") == "function_call":
+        return f"{item.get('name')}{item.get('arguments')}"
+    return strings_in(item.get("output") or item.get("summary"))
+
+
+def _parts(content: Json, location: str, role: str) -> list[InputPart]:
+    parts = as_list(content)
     return [
-        _part(part, f"{location}.content[{index}]", str(role), ends_item=index == len(content) - 1)
-        for index, part in enumerate(content)
+        _part(part, f"{location}[{index}]", role, ends_item=index == len(parts) - 1) for index, part in enumerate(parts)
     ]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_list, as_object
 from tokenopt_pipeline.sandbox.openai_request import ResponsesRequest
+from tokenopt_pipeline.sandbox.openai_turns import encrypted_reasoning, item_id
 from tokenopt_pipeline.sandbox.prefix_cache import CacheUse
 from tokenopt_pipeline.sandbox.reply import Reply
+from tokenopt_pipeline.sandbox.seals import digest_of
+from tokenopt_pipeline.sandbox.tokens import tokens_of
 
 _Event = Callable[[str, JsonObject], bytes]
 """Kind and fields -> one event as bytes."""
@@ -27,6 +30,8 @@ class Answered:
     created_s: float
     """Seconds since the epoch."""
     request: ResponsesRequest
+    key: str
+    """The caller's, which reasoning is sealed for."""
     reply: Reply
     filtered: bool
     """Whether a filter stopped the answer, rather than the model itself."""
@@ -88,11 +93,19 @@ def events(answered: Answered) -> Iterator[tuple[bytes, int]]:
 
 
 def _item_events(event: _Event, index: int, item: JsonObject, answered: Answered) -> Iterator[tuple[bytes, int]]:
-    begun: JsonObject = {**item, "status": "in_progress"} if item["type"] == "message" else item
+    begun: JsonObject = {**item, "status": "in_progress"} if "status" in item else item
     if item["type"] == "message":
         begun["content"] = []
+    if item["type"] == "function_call":
+        begun["arguments"] = ""
     tokens = (answered.reasoning_tokens or 0) if item["type"] == "reasoning" else 0
     yield event("response.output_item.added", {"output_index": index, "item": begun}), tokens
+    if item["type"] == "function_call":
+        called: JsonObject = {"item_id": item["id"], "output_index": index}
+        arguments = str(item["arguments"])
+        for piece, share in _pieces(arguments, tokens_of(arguments)):
+            yield event("response.function_call_arguments.delta", {**called, "delta": piece}), share
+        yield event("response.function_call_arguments.done", {**called, "arguments": arguments}), 0
     for content_index, content in enumerate(as_list(item.get("content"))):
         part = as_object(content)
         kind = str(part["type"])
@@ -100,25 +113,35 @@ def _item_events(event: _Event, index: int, item: JsonObject, answered: Answered
         text = str(part[key])
         where: JsonObject = {"item_id": item["id"], "output_index": index, "content_index": content_index}
         yield event("response.content_part.added", {**where, "part": {**part, key: ""}}), 0
-        pieces = [text[start : start + _DELTA_CHARS] for start in range(0, len(text), _DELTA_CHARS)]
         name = "response.refusal" if kind == "refusal" else "response.output_text"
         extra: JsonObject = {} if kind == "refusal" else {"logprobs": []}
-        total = answered.reply.output_tokens
-        for step, piece in enumerate(pieces):
-            share = total * (step + 1) // len(pieces) - total * step // len(pieces)
+        for piece, share in _pieces(text, answered.reply.output_tokens):
             yield event(f"{name}.delta", {**where, "delta": piece, **extra}), share
         yield event(f"{name}.done", {**where, key: text, **extra}), 0
         yield event("response.content_part.done", {**where, "part": part}), 0
     yield event("response.output_item.done", {"output_index": index, "item": item}), 0
 
 
+def _pieces(text: str, tokens: int) -> Iterator[tuple[str, int]]:
+    """`text` in pieces, each with its share of `tokens`."""
+    pieces = [text[start : start + _DELTA_CHARS] for start in range(0, len(text), _DELTA_CHARS)]
+    for step, piece in enumerate(pieces):
+        yield piece, tokens * (step + 1) // len(pieces) - tokens * step // len(pieces)
+
+
 def _output(answered: Answered) -> list[Json]:
-    seed = hashlib.sha256(answered.response_id.encode()).hexdigest()
     output: list[Json] = []
     if answered.filtered or answered.request.prewarm:
         return output
-    if answered.reasoning_tokens is not None:
-        output.append({"id": f"rs_{seed[:50]}", "type": "reasoning", "summary": []})
+    reasons, stored = answered.reasoning_tokens is not None, answered.request.body.get("store") is not False
+    name = partial(item_id, response_id=answered.response_id, reasons=reasons, stored=stored)
+    if reasons:
+        reasoning_id = name("rs")
+        reasoning: JsonObject = {"id": reasoning_id, "type": "reasoning", "summary": []}
+        content = encrypted_reasoning(answered.request, answered.key, reasoning_id)
+        output.append(reasoning if content is None else {**reasoning, "encrypted_content": content})
+    if answered.reply.calls:
+        return [*output, *_calls(answered, [name("fc", index=index) for index in range(len(answered.reply.calls))])]
     part: JsonObject = {
         "type": "output_text",
         "annotations": [],
@@ -131,7 +154,7 @@ def _output(answered: Answered) -> list[Json]:
         return output
     output.append(
         {
-            "id": f"msg_{seed[:50]}",
+            "id": name("msg"),
             "type": "message",
             "status": "incomplete" if answered.reply.truncated else "completed",
             "content": [part],
@@ -139,6 +162,19 @@ def _output(answered: Answered) -> list[Json]:
         }
     )
     return output
+
+
+def _calls(answered: Answered, call_ids: list[str]) -> Iterator[Json]:
+    last = len(answered.reply.calls) - 1
+    for index, use in enumerate(answered.reply.calls):
+        yield {
+            "id": call_ids[index],
+            "type": "function_call",
+            "status": "incomplete" if answered.reply.truncated and index == last else "completed",
+            "arguments": use.text,
+            "call_id": f"call_{digest_of('call', call_ids[index])[:24]}",
+            "name": use.name,
+        }
 
 
 def _envelope(answered: Answered) -> JsonObject:

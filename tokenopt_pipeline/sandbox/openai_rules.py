@@ -1,4 +1,4 @@
-"""What the Responses API refuses although the request is well formed: schemas, JSON mode, cache controls."""
+"""What the Responses API refuses although the request is well formed: schemas, JSON mode, tools, cache controls."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from tokenopt_pipeline.sandbox import openai_errors as errors
 from tokenopt_pipeline.sandbox.json_value import compact, is_number
 from tokenopt_pipeline.sandbox.openai_request import ResponsesRequest
 from tokenopt_pipeline.sandbox.openai_schema import strict_refusal
+from tokenopt_pipeline.sandbox.openai_turns import check_tools
 
 
 def check_request(request: ResponsesRequest) -> None:
@@ -13,6 +14,7 @@ def check_request(request: ResponsesRequest) -> None:
     _check_sampling(request)
     _check_format(request)
     _check_cache(request)
+    check_tools(request)
 
 
 def _check_sampling(request: ResponsesRequest) -> None:

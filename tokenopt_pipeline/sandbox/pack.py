@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_object
@@ -51,6 +52,12 @@ def read_pack(prompt: str) -> Pack | None:
         keys.add(key)
         blocks.append(AskedBlock(ordinal=ordinal, text=text))
     return Pack(ordinal_key=keys.pop(), blocks=tuple(blocks)) if len(keys) == 1 else None
+
+
+def asked_in(texts: Sequence[str]) -> str:
+    """What the user asks in a conversation's user texts: the last pack, which no later word takes back; else the last text."""
+    packs = [text for text in texts if read_pack(text) is not None]
+    return packs[-1] if packs else texts[-1] if texts else ""
 
 
 def read_extraction_schema(system: str) -> JsonObject | None:

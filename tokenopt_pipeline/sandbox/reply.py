@@ -36,6 +36,17 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUse:
+    """One call of a tool."""
+
+    name: str
+    arguments: JsonObject
+    """For dialects whose arguments are an object."""
+    text: str
+    """The arguments as the model wrote them: JSON, unless it was told to write something else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What the model said."""
 
@@ -44,6 +55,8 @@ class Reply:
     value: Json = None
     """The tool call's input, as far as the text got."""
     as_tool: bool
+    calls: tuple[ToolUse, ...] = ()
+    """Tools it calls, in order; then `text` is no answer of its own."""
     output_tokens: int
     truncated: bool = False
     refused: bool = False
@@ -102,7 +115,7 @@ def _entry_schema(entry: JsonObject, root: JsonObject) -> JsonObject:
 def _spoilt(value: Json, fault: Fault | None, pack: Pack | None) -> Json:
     results = as_list(as_object(value).get("results"))
     if fault is Fault.WRONG_TYPE:
-        return _with_a_wrong_type(value, pack)
+        return with_a_wrong_type(value, pack)
     if pack is None or not results:
         return value
     victim = Choice.of(pack.blocks[0].text).below(len(results), "victim")
@@ -119,7 +132,8 @@ def _spoilt(value: Json, fault: Fault | None, pack: Pack | None) -> Json:
     return {"results": results}
 
 
-def _with_a_wrong_type(value: Json, pack: Pack | None) -> Json:
+def with_a_wrong_type(value: Json, pack: Pack | None) -> Json:
+    """`value`, or the first result of a pack's answer, with one member of another type."""
     results = as_list(as_object(value).get("results")) if pack is not None else [value]
     victim = as_object(results[0]) if results else {}
     names = [name for name in victim if pack is None or name != pack.ordinal_key]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,14 +20,17 @@ from tokenopt_pipeline.domain.errors import (
     TransientError,
 )
 from tokenopt_pipeline.domain.flow import FlowWindow, open_window
+from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.retries import backoff_s
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices, Provider
+from tokenopt_pipeline.stages.follow import Follower, obstacle_of, violations_of
 from tokenopt_pipeline.stages.keep import KeptPrefixes
 from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request, run_prefix
+from tokenopt_pipeline.stages.shard_work import InFlight, ShardWork
 
 # How often a wait is broken off to see whether somebody wants it to end.
 _LOOK_S = 0.2
@@ -60,8 +62,8 @@ class Collector:
     warmth: dict[str, PrefixWarmth] = field(default_factory=dict)
     #: Prefixes that providers keep for the run; None: none is kept.
     kept: KeptPrefixes | None = None
-    #: Model -> fingerprint of the run's prefix on it.
-    _prefixes: dict[str, str] = field(default_factory=dict)
+    #: Model and what is asked -> fingerprint of the run's prefix.
+    _prefixes: dict[tuple[str, Asks], str] = field(default_factory=dict)
     _answers: int = 0
     _rejections: int = 0
 
@@ -72,10 +74,18 @@ class Collector:
         so. What was in flight is stored first; everything else stays open for the next time.
         """
         before = self._answers
-        work = _ShardWork(
+        work = ShardWork(
             shard=shard,
             queue=self.packs.open_packs(shard),
-            violation=self.validators.violation_of(self.run.schema),
+            follower=Follower(
+                run=self.run,
+                models=self.models,
+                prices=self.prices,
+                packs=self.packs,
+                calls=self.calls,
+                clock=self.clock,
+            ),
+            violations=violations_of(self.run, self.validators),
         )
         pool = ThreadPoolExecutor(max_workers=self.run.policy.calls.concurrency)
         try:
@@ -93,13 +103,16 @@ class Collector:
             pool.shutdown(wait=False, cancel_futures=True)
         return self._answers - before
 
-    def _start_ready(self, work: _ShardWork, pool: ThreadPoolExecutor) -> None:
+    def _start_ready(self, work: ShardWork, pool: ThreadPoolExecutor) -> None:
         room = self.run.policy.calls.concurrency - len(work.in_flight)
         waiting: list[OpenPack] = []
         for i, pack in enumerate(work.queue):
             if room == 0:
                 waiting += work.queue[i:]
                 break
+            if work.follower.goes_around(pack):
+                self._queue_new(work)
+                continue
             if self._hold_s(work, pack) > 0 or self._is_full(work, pack) or self._awaits_leader(work, pack):
                 waiting.append(pack)
                 continue
@@ -115,21 +128,22 @@ class Collector:
                 call_no = self.calls.begin(
                     pack, fingerprint=call.fingerprint, usd_ceiling=call.assumptions.usd_ceiling, now=self.clock.now()
                 )
-            except BudgetExceeded:
+            except BudgetExceeded as problem:
                 if not work.in_flight:
-                    raise
+                    work.follower.without(work.queue[i:], problem)
+                    break
                 # Calls in flight are reserved at their ceilings; what their answers leave over may be enough.
                 waiting += work.queue[i:]
                 break
             followed = self._is_warm(pack)
             future = pool.submit(self.provider.complete, call.request, timeout_s=self.run.policy.calls.timeout_s)
-            work.in_flight[future] = _InFlight(
+            work.in_flight[future] = InFlight(
                 call=call, call_no=call_no, started_s=self.clock.monotonic_s(), followed=followed
             )
             room -= 1
         work.queue = waiting
 
-    def _with_kept_prefix(self, work: _ShardWork, call: PreparedCall) -> PreparedCall:
+    def _with_kept_prefix(self, work: ShardWork, call: PreparedCall) -> PreparedCall:
         """The call, naming its prefix where the provider keeps it and only cares for it by itself otherwise."""
         if self.kept is None or call.pack.cache_ttl != AUTOMATIC:
             return call
@@ -139,7 +153,7 @@ class Collector:
         name = self.kept.name_for(call.request, requests=waiting, prefix_tokens=call.assumptions.prefix_tokens)
         return call if name is None else replace(call, request=replace(call.request, kept_prefix=name))
 
-    def _awaits_leader(self, work: _ShardWork, pack: OpenPack) -> bool:
+    def _awaits_leader(self, work: ShardWork, pack: OpenPack) -> bool:
         """Whether the pack's prefix is cold, and another request is on its way to warm it.
 
         Requests that start together before the cache is written would each pay for writing it.
@@ -159,13 +173,16 @@ class Collector:
 
     def given_up(self) -> dict[str, str]:
         """Model -> why nobody waits for its prefix to be warm any more."""
-        known = {model: self.warmth.get(prefix, PrefixWarmth()).given_up for model, prefix in self._prefixes.items()}
+        known = {
+            model: self.warmth.get(prefix, PrefixWarmth()).given_up for (model, _), prefix in self._prefixes.items()
+        }
         return {model: why for model, why in known.items() if why is not None}
 
     def _prefix(self, pack: OpenPack) -> str:
-        name = str(pack.route.model)
+        name = (str(pack.route.model), pack.origin.asks)
         if name not in self._prefixes:
-            self._prefixes[name] = run_prefix(self.run, self.models.spec(pack.route.model)).fingerprint
+            model = self.models.spec(pack.route.model)
+            self._prefixes[name] = run_prefix(self.run, model, pack.origin.asks).fingerprint
         return self._prefixes[name]
 
     def _window(self, model: str) -> FlowWindow:
@@ -175,16 +192,16 @@ class Collector:
             window = self.windows[model] = open_window(share)
         return window.under(share)
 
-    def _is_full(self, work: _ShardWork, pack: OpenPack) -> bool:
+    def _is_full(self, work: ShardWork, pack: OpenPack) -> bool:
         """Whether as many requests to the pack's model are in flight as may be."""
         model = str(pack.route.model)
         return self._window(model).room(work.flying(model), self.clock.monotonic_s()) == 0
 
-    def _hold_s(self, work: _ShardWork, pack: OpenPack) -> float:
+    def _hold_s(self, work: ShardWork, pack: OpenPack) -> float:
         until = max(self._window(str(pack.route.model)).paused_until_s, work.not_before.get(pack.pack_no, 0.0))
         return until - self.clock.monotonic_s()
 
-    def _settle_finished(self, work: _ShardWork) -> None:
+    def _settle_finished(self, work: ShardWork) -> None:
         holds = [hold for pack in work.queue if (hold := self._hold_s(work, pack)) > 0]
         if work.in_flight:
             finished, _ = wait(work.in_flight, timeout=min([*holds, _LOOK_S]), return_when=FIRST_COMPLETED)
@@ -194,7 +211,7 @@ class Collector:
         elif holds:
             self.clock.sleep(min(holds), unless=self.stop)
 
-    def _settle(self, work: _ShardWork, future: Future[ModelResponse], flight: _InFlight) -> None:
+    def _settle(self, work: ShardWork, future: Future[ModelResponse], flight: InFlight) -> None:
         latency_ms = round((self.clock.monotonic_s() - flight.started_s) * 1000)
         call = flight.call
         try:
@@ -228,7 +245,8 @@ class Collector:
                 may_be_billed=False,
                 now=self.clock.now(),
             )
-            raise
+            self._give_up(work, call.pack, problem, is_whole_model=True)
+            return
         self._answers += 1
         model = str(call.request.model.ref)
         work.silence[model] = 0
@@ -246,18 +264,31 @@ class Collector:
                 call_no=flight.call_no,
                 response=response,
                 latency_ms=latency_ms,
-                violation=work.violation,
+                violation=work.violations[call.pack.origin.asks],
                 prices=self.prices,
             ),
         )
 
-    def _store(self, work: _ShardWork, call: AnsweredCall) -> None:
+    def _store(self, work: ShardWork, call: AnsweredCall) -> None:
+        call = work.follower.follow(call)
         self.calls.settle(call, now=self.clock.now())
         if call.again:
-            known = {p.pack_no for p in work.queue} | {f.call.pack.pack_no for f in work.in_flight.values()}
-            work.queue += [p for p in self.packs.open_packs(work.shard) if p.pack_no not in known]
+            self._queue_new(work)
 
-    def _postpone(self, work: _ShardWork, flight: _InFlight, problem: TransientError) -> None:
+    def _queue_new(self, work: ShardWork) -> None:
+        known = {p.pack_no for p in work.queue} | {f.call.pack.pack_no for f in work.in_flight.values()}
+        work.queue += [p for p in self.packs.open_packs(work.shard) if p.pack_no not in known]
+
+    def _give_up(self, work: ShardWork, pack: OpenPack, problem: TokenOptError, *, is_whole_model: bool) -> None:
+        """Asks the next model instead; raises the problem where there is none."""
+        obstacle = obstacle_of(problem)
+        if obstacle is None or not work.follower.go_around(pack, obstacle):
+            raise problem
+        if is_whole_model:
+            work.follower.down[str(pack.route.model)] = obstacle
+        self._queue_new(work)
+
+    def _postpone(self, work: ShardWork, flight: InFlight, problem: TransientError) -> None:
         pack = flight.call.pack
         self.calls.fail(
             flight.call_no,
@@ -275,7 +306,10 @@ class Collector:
         rounds = work.silence[model] // self.run.policy.calls.concurrency
         tries = max(work.tries[pack.pack_no], rounds)
         if tries >= self.run.policy.retries.transient_tries:
-            raise problem
+            # Whoever asks a model that has answered nobody for so long would only find out the same.
+            is_whole_model = work.silence[model] >= self.run.policy.retries.transient_tries
+            self._give_up(work, pack, problem, is_whole_model=is_whole_model)
+            return
         asked = getattr(problem, "retry_after_s", None)
         wait_s, now_s = backoff_s(self.run.policy.retries, tries=tries, retry_after_s=asked), self.clock.monotonic_s()
         work.not_before[pack.pack_no] = now_s + wait_s
@@ -289,37 +323,10 @@ class Collector:
             self.windows[model] = window.paused(wait_s, now_s=now_s)
         work.queue.append(pack)
 
-    def _drain(self, work: _ShardWork) -> None:
+    def _drain(self, work: ShardWork) -> None:
         wait(work.in_flight)
         for future, flight in sorted(work.in_flight.items(), key=lambda entry: entry[1].call_no):
             # The first error is the one that is told, and no other may keep the next answer from being stored.
             with suppress(Exception):
                 self._settle(work, future, flight)
         work.in_flight.clear()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _InFlight:
-    call: PreparedCall
-    call_no: int
-    started_s: float
-    #: Its prefix was taken for warm when it began.
-    followed: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class _ShardWork:
-    shard: Shard
-    queue: list[OpenPack]
-    violation: Callable[[Mapping[str, object]], str | None]
-    in_flight: dict[Future[ModelResponse], _InFlight] = field(default_factory=dict)
-    #: Pack -> tries without an answer, in this process.
-    tries: Counter[int] = field(default_factory=Counter)
-    #: Model -> tries since its last answer, all in vain.
-    silence: Counter[str] = field(default_factory=Counter)
-    #: Pack -> not to be asked again before (monotonic seconds).
-    not_before: dict[int, float] = field(default_factory=dict)
-
-    def flying(self, model: str) -> int:
-        """Requests to the model that are in flight."""
-        return sum(str(flight.call.pack.route.model) == model for flight in self.in_flight.values())

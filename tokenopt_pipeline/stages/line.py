@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from tokenopt_pipeline.domain.batches import Batch
 from tokenopt_pipeline.domain.caching import PrefixWarmth
 from tokenopt_pipeline.domain.flow import FlowWindow
 from tokenopt_pipeline.domain.runs import Run, RunState, Shard
@@ -20,9 +21,14 @@ from tokenopt_pipeline.ports import (
     ShardStore,
     Supply,
 )
+from tokenopt_pipeline.stages.batching import Batching
 from tokenopt_pipeline.stages.collect import Collector
+from tokenopt_pipeline.stages.follow import Follower
 from tokenopt_pipeline.stages.keep import KeptPrefixes, give_back
 from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
+from tokenopt_pipeline.stages.receive import Receiver
+from tokenopt_pipeline.stages.submit import Submitter
+from tokenopt_pipeline.stages.watch import Watched, Watcher
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +42,7 @@ class Line:
     overlays: OverlayStore
     prefixes: PrefixLedger
     supply: Supply
+    batching: Batching
     validators: AnswerValidators
     clock: Clock
     #: Whether somebody wants the work to end; looked at where it can.
@@ -67,6 +74,57 @@ class Line:
                 prices=self.supply.prices(run),
                 now=self.clock.now(),
             )
+
+    def submit(self, run: Run, shard: Shard) -> Mapping[str, int]:
+        """Batches and requests handed to providers. A shard whose packs go in sync mode has none."""
+        if run.mode == "sync":
+            return {"batches": 0}
+        submitter = Submitter(
+            run=run,
+            batching=self.batching,
+            packs=self.packs,
+            calls=self.calls,
+            models=self.supply.models(run),
+            prices=self.supply.prices(run).in_batches(run.policy.batches.price_share),
+        )
+        with self.shards.exclusive(shard):
+            return submitter.submit(shard)
+
+    def receive(self, run: Run, shard: Shard) -> Mapping[str, int]:
+        """Answers that came in batches which have ended, of a run that has ended as well: they are paid for."""
+        receiver = Receiver(
+            run=run,
+            batching=self.batching,
+            packs=self.packs,
+            calls=self.calls,
+            models=self.supply.models(run),
+            prices=self.supply.prices(run).in_batches(run.policy.batches.price_share),
+            validators=self.validators,
+            follower=Follower(
+                run=run,
+                models=self.supply.models(run),
+                prices=self.supply.prices(run),
+                packs=self.packs,
+                calls=self.calls,
+                clock=self.clock,
+            ),
+            stop=self.stop,
+        )
+        with self.shards.exclusive(shard):
+            return receiver.receive(shard)
+
+    def watch(self, due: Sequence[Batch], run_of: Callable[[int], Run]) -> Watched:
+        """Looks at batches of any runs, with one listing per provider."""
+        return Watcher(batching=self.batching, shards=self.shards, run_of=run_of, stop=self.stop).watch(due)
+
+    def advance(self, run: Run, shard: Shard) -> Mapping[str, int]:
+        """All that can be done now for a shard with batches: receive, submit the next round, ask what goes in sync mode."""
+        received = self.receive(run, shard)
+        if run.state is not RunState.OPEN:
+            return received
+        submitted = self.submit(run, shard)
+        calls = self.collect(run, shard)
+        return {**received, **submitted, "calls": received.get("calls", 0) + calls}
 
     def collect(self, run: Run, shard: Shard) -> int:
         """Calls answered. Nothing is asked for a run that has ended."""

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from tokenopt_pipeline.domain.answer_lengths import MOST_ANSWERS, learn_lengths
-from tokenopt_pipeline.domain.encoding import AnswerForm, answer_form
+from tokenopt_pipeline.domain.batches import LIMITS, supports_batches
+from tokenopt_pipeline.domain.classification import classification_schema
+from tokenopt_pipeline.domain.encoding import PLAIN, AnswerForm, answer_form
 from tokenopt_pipeline.domain.errors import InvalidInput, PriceUnknown
 from tokenopt_pipeline.domain.fingerprints import canonical_json
 from tokenopt_pipeline.domain.learning import MOST_CALLS, NOTHING_LEARNED, Learned, learn_prefix, learn_tokens
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.policy import ResolvedPolicy
+from tokenopt_pipeline.domain.policy import Policy, ResolvedPolicy
 from tokenopt_pipeline.domain.prefixes import Prefix, prefix_of
 from tokenopt_pipeline.domain.prompts import system_prompt
-from tokenopt_pipeline.domain.routing import RoutingPolicy, models_in_use
+from tokenopt_pipeline.domain.routing import ModelRef, models_reachable, parse_model_ref, tiers_reachable
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, answer_recipe, shard_spans
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
-from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import (
     AnswerValidators,
     CollectionStore,
@@ -28,6 +29,7 @@ from tokenopt_pipeline.ports import (
     RunStore,
     Tokenizer,
 )
+from tokenopt_pipeline.stages.prepare import unpriced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class RunRequest:
     #: `sync`, `async` or `auto`.
     mode: str
     kind: RunKind
+    #: The policy as it was asked for, where tiers were chosen to fit a budget; it is what makes two runs the same.
+    requested: Policy | None = None
 
 
 def plan_run(
@@ -75,10 +79,12 @@ def plan_run(
         schema_source=request.schema_source,
         prompt_tokens=prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer),
         resolved=request.resolved,
+        requested=request.requested,
         answer_recipe=recipe_of(request, models),
-        mode="sync",
+        mode=run_mode(request),
         kind=request.kind,
         learned=learned,
+        classification_tokens=classification_tokens(request, tokenizer),
         spans=tuple(shard_spans(n_blocks, policy.run.shard_blocks)),
     )
     # An unfinished run of the same inputs is gone on with.
@@ -93,7 +99,7 @@ def learn(request: RunRequest, *, calls: LearningStore, models: Models | None = 
     tokens, answers, prefixes = {}, {}, {}
     packing = request.resolved.policy.packing
     form = answer_form(request.schema, packing.output_form)
-    for ref in models_in_use(request.resolved.policy.routing):
+    for ref in models_reachable(request.resolved.policy.routing):
         seen = calls.answers(
             ref,
             kind=request.kind,
@@ -118,42 +124,62 @@ def learn(request: RunRequest, *, calls: LearningStore, models: Models | None = 
 
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:
     """Raises InvalidInput when the mode is not offered, the schema is no JSON Schema, or a model is unknown or has no price."""
-    if request.mode == "async":
-        raise InvalidInput("mode async: no provider offers batches in this version; use --mode sync or auto")
+    _check_mode(request)
     if request.resolved.policy.bridge.enabled:
         raise InvalidInput("bridge.enabled = True: no run calls tools in this version; leave it false")
     validators.check_schema(request.schema)
-    _refuse_what_no_run_does(request.resolved.policy.routing)
-    run = request.resolved.policy.run
-    for ref in models_in_use(request.resolved.policy.routing):
+    for ref in models_reachable(request.resolved.policy.routing):
         models.spec(ref)
-        if prices.usd(ref, TokenUsage()) is None:
-            if not run.allow_unknown_price:
-                raise PriceUnknown(
-                    f"model {ref} has no known list price; run.allow_unknown_price: true runs it with its cost unknown, and "
-                    f"models.{ref}.price in the policy gives it a price"
-                )
-            if run.budget_usd is not None:
-                raise PriceUnknown(
-                    f"model {ref} has no known list price, so a budget of ${run.budget_usd} cannot be kept"
-                )
+    for ref in _without_price(request.resolved.policy, prices):
+        run = request.resolved.policy.run
+        if not run.allow_unknown_price:
+            raise PriceUnknown(
+                f"model {ref} has no known list price; run.allow_unknown_price: true runs it with its cost unknown, and "
+                f"models.{ref}.price in the policy gives it a price"
+            )
+        raise PriceUnknown(f"model {ref} has no known list price, so a budget of ${run.budget_usd} cannot be kept")
 
 
-def _refuse_what_no_run_does(routing: RoutingPolicy) -> None:
-    # Silence would let somebody believe that answers are checked.
-    if routing.escalation.enabled:
-        raise InvalidInput("routing.escalation.enabled: true has no effect on a run in this version; set it to false")
-    if rule := next((rule for rule in routing.rules if rule.two_pass is not None), None):
-        raise InvalidInput(
-            f"rule {rule.id} is a two-pass rule, which no run can follow in this version; give it a tier"
-        )
+def _without_price(policy: Policy, prices: Prices) -> Iterator[ModelRef]:
+    """Models that would be asked although their price is needed and unknown: no fallback of theirs has one either."""
+    hindered, routing = unpriced(policy, prices), policy.routing
+    for tier in tiers_reachable(routing):
+        models = (str(routing.preferred(tier)), *routing.fallback.chain(routing.models[tier]))
+        if all(hindered(model) for model in models):
+            yield routing.preferred(tier)
+    second = routing.escalation.second_opinion
+    if routing.escalation.enabled and second is not None and hindered(second):
+        yield parse_model_ref(second)
+
+
+def _check_mode(request: RunRequest) -> None:
+    """Raises InvalidInput when async mode is asked for and nobody could be given a batch."""
+    models = models_reachable(request.resolved.policy.routing)
+    if request.mode == "async" and not any(supports_batches(ref.provider) for ref in models):
+        named = ", ".join(map(str, models))
+        raise InvalidInput(f"mode async: batches are offered by {', '.join(LIMITS)}, and the run asks {named}")
+
+
+def run_mode(request: RunRequest) -> str:
+    """The run's mode: auto stays auto only where some pack may go in a batch; each pack then has its own reason."""
+    if request.mode != "auto":
+        return request.mode
+    policy = request.resolved.policy
+    expiries = [LIMITS[r.provider].expires_h for r in models_reachable(policy.routing) if supports_batches(r.provider)]
+    return "auto" if expiries and policy.batches.deadline_h >= min(expiries) else "sync"
 
 
 def recipe_of(request: RunRequest, models: Models) -> str:
     """What answers to this request depend on beside the blocks; see `domain.runs.answer_recipe`."""
     policy = request.resolved.policy
-    specs = [models.spec(ref) for ref in models_in_use(policy.routing)]
+    specs = [models.spec(ref) for ref in models_reachable(policy.routing)]
     return answer_recipe(request.schema, policy, request.kind, specs)
+
+
+def classification_tokens(request: RunRequest, tokenizer: Tokenizer) -> int:
+    """The same of the first pass; 0 when no rule has two passes."""
+    has_two_passes = any(rule.two_pass is not None for rule in request.resolved.policy.routing.rules)
+    return prompt_tokens(answer_form(classification_schema(request.schema), PLAIN), tokenizer) if has_two_passes else 0
 
 
 def form_prefix(form: AnswerForm, model: ModelSpec) -> Prefix:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
-from itertools import islice
+from itertools import groupby
 
+from tokenopt_pipeline.domain.batch_policy import Mode
+from tokenopt_pipeline.domain.batches import supports_batches
+from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.encoding import answer_form
 from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, plan_packs
-from tokenopt_pipeline.domain.packs import PlannableBlock
+from tokenopt_pipeline.domain.moves import Asks
+from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
-from tokenopt_pipeline.domain.routing import Route, RouteTable, default_model
+from tokenopt_pipeline.domain.routing import ModelRef, Route, RouteTable, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
-from tokenopt_pipeline.stages.plan import RunRequest, check_askable, prompt_tokens, recipe_of
-from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache
+from tokenopt_pipeline.stages.legs import Leg, RoutedBlocks, legs_of
+from tokenopt_pipeline.stages.modes import mode_for
+from tokenopt_pipeline.stages.plan import (
+    RunRequest,
+    check_askable,
+    classification_tokens,
+    prompt_tokens,
+    recipe_of,
+    run_mode,
+)
+from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, unpriced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +42,11 @@ class PredictedRoute:
 
     tier: str
     model: str
+    asks: str
+    #: `sync` or `async`.
     mode: str
+    #: Whether the run would take this mode; otherwise it is here to be compared.
+    is_chosen: bool
     #: Answers that lengths were learnt from; 0: they are estimated from the schema alone, which is an upper estimate.
     learnt_from: int
     cache_reason: str
@@ -43,15 +60,19 @@ class Prediction:
     blocks: int
     kept: int
     #: Why an answer is there already -> blocks.
-    reused_by_rule: dict[str, int]
+    reused_by_rule: Mapping[str, int]
     #: Rule id -> blocks.
-    skipped_by_rule: dict[str, int]
+    skipped_by_rule: Mapping[str, int]
     packs: int
-    #: Over all routes, in the first mode asked for.
+    #: Model -> how its packs are asked, and why.
+    modes: Mapping[str, Mode]
+    #: Over all routes, in the modes that the run would take.
     forecast: Forecast
     usd_baseline: Decimal | None
-    #: Every tier's model in every mode asked for.
+    #: Every tier's model, in the run's mode and, where it can be asked otherwise, in the other one.
     routes: tuple[PredictedRoute, ...]
+    #: What the checks of answers are worth, a sentence each.
+    checks: tuple[str, ...] = ()
 
     @property
     def reused(self) -> int:
@@ -78,157 +99,219 @@ def predict_run(
     validators: AnswerValidators,
     tokenizer: Tokenizer,
     learned: Learned = NOTHING_LEARNED,
-    in_modes: Mapping[str, Prices] | None = None,
 ) -> Prediction:
-    """The prediction for a request, by the same rules a run would follow, shard by shard. Raises InvalidInput.
-
-    `in_modes`: mode -> its prices, the run's own mode first; None: sync at `prices`.
-    """
+    """The prediction for a request, by the same rules a run would follow, shard by shard. Raises InvalidInput."""
     check_askable(request, models=models, prices=prices, validators=validators)
+    policy, schema = request.resolved.policy, request.schema
+    prefix = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
+    sorted_out = sort_out(request, planning, recipe_of(request, models))
+    legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, unpriced(policy, prices))
     planner = _Planner(
         request=request,
         models=models,
         prices=prices,
         learned=learned,
-        prefix_tokens=prompt_tokens(
-            answer_form(request.schema, request.resolved.policy.packing.output_form), tokenizer
-        ),
+        prefixes=dict.fromkeys(Asks, prefix) | {Asks.CLASSIFICATION: classification_tokens(request, tokenizer)},
     )
-    planner.take(planning.blocks(request.collection, answer_recipe=recipe_of(request, models)))
-    modes = {"sync": prices} if in_modes is None else in_modes
-    routes = tuple(route for mode, listed in modes.items() for route in planner.routes(mode, listed))
-    first = next(iter(modes))
-    total = sum((route.forecast for route in routes if route.mode == first), Forecast())
+    for leg in legs:
+        planner.take(leg)
+    routes = tuple(planner.routes())
+    total = sum((route.forecast for route in routes if route.is_chosen), Forecast())
+    kept = sum(len(routed.blocks) for routed in sorted_out.by_route.values())
+
+    def per_block(ref: ModelRef, blocks: Sequence[PackableBlock]) -> float | None:
+        usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prefix_tokens=prefix)
+        return None if usd is None else float(usd / len(blocks))
+
     return Prediction(
-        blocks=planner.blocks,
-        kept=planner.kept,
-        reused_by_rule=planner.reused,
-        skipped_by_rule=planner.skipped,
+        blocks=sorted_out.blocks,
+        kept=kept,
+        reused_by_rule=sorted_out.reused,
+        skipped_by_rule=sorted_out.skipped,
         packs=total.expected.calls,
+        modes=planner.modes,
         forecast=total,
-        usd_baseline=planner.baseline(),
+        usd_baseline=planner.baseline(sorted_out, kept),
         routes=routes,
+        checks=tuple(check.sentence(*(per_block(ref, check.blocks) for ref in check.models)) for check in checks),
     )
+
+
+def usd_of_blocks(
+    request: RunRequest, model: ModelSpec, blocks: Sequence[PackableBlock], *, prices: Prices, prefix_tokens: int
+) -> Decimal | None:
+    """Dollars for asking one model about the blocks and nothing else; None without a known price."""
+    planner = _Planner(
+        request=request,
+        models=_Only(model),
+        prices=prices,
+        learned=NOTHING_LEARNED,
+        prefixes=dict.fromkeys(Asks, prefix_tokens),
+    )
+    # Which tier it stands for makes no difference to what one block costs.
+    planner.take(Leg(asks=Asks.ANSWER, tier="mid", model=model.ref, blocks=blocks))
+    return sum((route.forecast for route in planner.routes(only="sync")), Forecast()).expected.usd
+
+
+@dataclass(frozen=True, slots=True)
+class _Only:
+    """`ports.Models` of one model."""
+
+    model: ModelSpec
+
+    def spec(self, ref: ModelRef) -> ModelSpec:
+        return self.model
+
+
+@dataclass(slots=True, kw_only=True)
+class SortedOut:
+    """Blocks of a request by what happens to them."""
+
+    blocks: int = 0
+    tokens: int = 0
+    #: Why an answer is there already -> blocks.
+    reused: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    by_route: dict[Route, RoutedBlocks] = field(default_factory=dict)
+    #: (Block type, tier of its route) -> blocks.
+    by_kind: dict[tuple[str, str], list[PackableBlock]] = field(default_factory=dict)
+
+
+def sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> SortedOut:
+    """The blocks of a request by what happens to them; answers known under the recipe are reused."""
+    policy = request.resolved.policy
+    rules = skip_rules(policy.prefilter, request.schema)
+    table = RouteTable(policy.routing, request.schema, mode="sync")
+    verdicts: dict[BlockFacts, Decision] = {}
+    # 64 bits tell millions of contents apart at a tenth of the memory of their texts; this is a forecast.
+    seen: set[int] = set()
+    result = SortedOut()
+    for block in planning.blocks(request.collection, answer_recipe=recipe):
+        result.blocks += 1
+        result.tokens += block.tokens
+        decision = verdicts.get(block.facts)
+        if decision is None:
+            decision = verdicts[block.facts] = decide(rules, block.facts)
+        if decision.verdict is Verdict.SKIP:
+            result.skipped[decision.rule_id] = result.skipped.get(decision.rule_id, 0) + 1
+            continue
+        content = hash(block.content)
+        if policy.reuse.enabled and (block.is_known or content in seen):
+            rule = "answered_before" if block.is_known else "same_as_earlier_block"
+            result.reused[rule] = result.reused.get(rule, 0) + 1
+            continue
+        seen.add(content)
+        kind = block.facts.type
+        route = table.route(block_type=kind, n_tokens=block.tokens, language=block.language)
+        packable = PackableBlock(block_no=result.blocks, ordinal=result.blocks - 1, tokens=block.tokens, type=kind)
+        routed = result.by_route.get(route)
+        if routed is None:
+            routed = result.by_route[route] = RoutedBlocks(blocks=[], types=Counter())
+        routed.blocks.append(packable)
+        routed.types[kind] += 1
+        result.by_kind.setdefault((kind, route.tier), []).append(packable)
+    return result
 
 
 @dataclass(slots=True, kw_only=True)
 class _Planner:
-    """Packs blocks as a run would and keeps only sums, so that memory does not grow with the collection."""
+    """Packs blocks as a run would, and keeps only sums."""
 
     request: RunRequest
     models: Models
     prices: Prices
     learned: Learned
-    prefix_tokens: int
-    blocks: int = 0
-    kept: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-    reused: dict[str, int] = field(default_factory=dict)
-    _tokens: int = 0
-    _seen: set[int] = field(default_factory=set)
-    _verdicts: dict[BlockFacts, Decision] = field(default_factory=dict)
-    _limits: dict[Route, PackLimits] = field(default_factory=dict)
-    _loads: dict[tuple[str, str], Load] = field(default_factory=dict)
+    #: What is asked -> our tokenizer's count of what all such requests share.
+    prefixes: Mapping[Asks, int]
+    #: Model -> how its packs are asked, and why.
+    modes: dict[str, Mode] = field(default_factory=dict)
+    _loads: dict[tuple[str, ModelRef, Asks], Load] = field(default_factory=dict)
 
-    def take(self, blocks: Iterator[PlannableBlock]) -> None:
-        """All blocks in document order."""
-        policy = self.request.resolved.policy
-        table = RouteTable(policy.routing, self.request.schema, mode="sync")
-        while shard := list(islice(blocks, policy.run.shard_blocks)):
-            by_route: dict[Route, list[PackableBlock]] = {}
-            for block in self._to_ask(shard):
-                route = table.route(block_type=block.facts.type, n_tokens=block.tokens, language=block.language)
-                by_route.setdefault(route, []).append(
-                    PackableBlock(block_no=self.kept, ordinal=self.kept, tokens=block.tokens, type=block.facts.type)
-                )
-                self.kept += 1
-            for route, packable in by_route.items():
-                self._pack(route, packable)
-
-    def _to_ask(self, blocks: Iterable[PlannableBlock]) -> Iterator[PlannableBlock]:
-        reuses = self.request.resolved.policy.reuse.enabled
-        rules = skip_rules(self.request.resolved.policy.prefilter, self.request.schema)
-        for block in blocks:
-            self.blocks += 1
-            self._tokens += block.tokens
-            decision = self._verdicts.get(block.facts)
-            if decision is None:
-                decision = self._verdicts[block.facts] = decide(rules, block.facts)
-            if decision.verdict is Verdict.SKIP:
-                self.skipped[decision.rule_id] = self.skipped.get(decision.rule_id, 0) + 1
-                continue
-            # 64 bits tell millions apart at a tenth of the memory of the text; this is a forecast.
-            content = hash(block.content)
-            rule = "answered_before" if block.is_known else "same_as_earlier_block" if content in self._seen else None
-            if rule is not None and reuses:
-                self.reused[rule] = self.reused.get(rule, 0) + 1
-                continue
-            self._seen.add(content)
-            yield block
-
-    def _pack(self, route: Route, blocks: list[PackableBlock]) -> None:
-        packing = self.request.resolved.policy.packing
-        model = self.models.spec(route.model)
-        load = self._loads.get((route.tier, str(route.model)))
+    def take(self, leg: Leg) -> None:
+        """Blocks that one model is asked about, in document order."""
+        policy, model, prefix = self.request.resolved.policy, self.models.spec(leg.model), self.prefixes[leg.asks]
+        is_first_pass = leg.asks is Asks.CLASSIFICATION
+        limits = limits_on(
+            classification_schema(self.request.schema) if is_first_pass else self.request.schema,
+            policy,
+            model,
+            self.prices,
+            prefix_tokens=prefix,
+            tier=leg.tier,
+            lengths={} if is_first_pass else self.learned.answers_of(leg.model),
+        )
+        load = self._loads.get((leg.tier, leg.model, leg.asks))
         if load is None:
-            cliff = price_cliff(partial(self.prices.usd, model.ref), most=model.context_tokens)
-            load = self._loads[route.tier, str(route.model)] = Load(model=model, cliff_tokens=cliff)
-        limits = self._limits.get(route)
-        if limits is None:
-            limits = self._limits[route] = limits_on(
-                self.request.schema,
-                self.request.resolved.policy,
-                model,
-                self.prices,
-                prefix_tokens=self.prefix_tokens,
-                tier=route.tier,
-                learned=self.learned,
-            )
-        load.add(plan_packs(blocks, limits, packing, model), prefix_tokens=self.prefix_tokens)
+            cliff = price_cliff(partial(self.prices.usd, leg.model), most=model.context_tokens)
+            load = self._loads[leg.tier, leg.model, leg.asks] = Load(model=model, cliff_tokens=cliff)
+        size = policy.run.shard_blocks
+        for _, shard in groupby(leg.blocks, key=lambda block: block.ordinal // size):
+            load.add(plan_packs(shard, limits, policy.packing, model), prefix_tokens=prefix)
 
-    def routes(self, mode: str, prices: Prices) -> Iterator[PredictedRoute]:
-        """The forecast of every tier's model in a mode."""
+    def routes(self, *, only: str | None = None) -> Iterator[PredictedRoute]:
+        """The forecast of every load: in its mode, and in the other where its provider has it; `only`: in this one."""
         policy = self.request.resolved.policy
-        of_all = sum(load.packs for load in self._loads.values())
-        for (tier, name), load in self._loads.items():
-            cache = plan_run_cache(
-                policy,
-                load.model,
-                prices,
-                prefix_tokens=self.prefix_tokens,
-                requests=sum(other.packs for (_, ref), other in self._loads.items() if ref == name),
-                of_all=of_all,
-                mode=mode,
-            )
-            lengths = self.learned.answers_of(load.model.ref)
-            yield PredictedRoute(
-                tier=tier,
-                model=name,
-                mode=mode,
-                learnt_from=max((length.answers for length in lengths.values()), default=0),
-                cache_reason=cache.reason,
-                forecast=forecast(
-                    load,
-                    partial(prices.usd, load.model.ref),
-                    prefix_tokens=self.prefix_tokens,
-                    ttl=cache.ttl,
-                    is_learnt=bool(lengths),
-                    overflow_probability=policy.packing.overflow_probability,
-                    seen=self.learned.prefixes.get(name),
-                ),
-            )
+        per_model: Counter[ModelRef] = Counter()
+        for (_, ref, _), load in self._loads.items():
+            per_model[ref] += load.packs
+        batch_prices = self.prices.in_batches(policy.batches.price_share)
+        for (tier, ref, asks), load in self._loads.items():
+            asked = run_mode(self.request)
+            chosen = mode_for(policy, ref, asked=asked, packs=per_model[ref], prices=self.prices)
+            self.modes[str(ref)] = chosen
+            names = ("sync", "async") if supports_batches(ref.provider) else (chosen.name,)
+            for name in names if only is None else (only,):
+                prices = batch_prices if name == "async" else self.prices
+                route = self._route(load, asks, mode=name, prices=prices, of_all=per_model.total())
+                yield replace(route, tier=tier, is_chosen=name == (only or chosen.name))
 
-    def baseline(self) -> Decimal | None:
+    def _route(self, load: Load, asks: Asks, *, mode: str, prices: Prices, of_all: int) -> PredictedRoute:
+        policy, ref, prefix = self.request.resolved.policy, load.model.ref, self.prefixes[asks]
+        cache = plan_run_cache(
+            policy,
+            load.model,
+            # Multiples of the plain price are the same in both modes.
+            self.prices,
+            prefix_tokens=prefix,
+            requests=sum(
+                other.packs for (_, model, asked), other in self._loads.items() if (model, asked) == (ref, asks)
+            ),
+            of_all=of_all,
+            mode=mode,
+        )
+        lengths = {} if asks is Asks.CLASSIFICATION else self.learned.answers_of(ref)
+        return PredictedRoute(
+            tier="",
+            model=str(ref),
+            asks=asks,
+            mode=mode,
+            is_chosen=False,
+            learnt_from=max((length.answers for length in lengths.values()), default=0),
+            cache_reason=cache.reason,
+            forecast=forecast(
+                load,
+                partial(prices.usd, ref),
+                prefix_tokens=prefix,
+                ttl=cache.ttl,
+                is_learnt=bool(lengths),
+                overflow_probability=policy.packing.overflow_probability,
+                seen=None if asks is Asks.CLASSIFICATION else self.learned.prefixes.get(str(ref)),
+            ),
+        )
+
+    def baseline(self, blocks: SortedOut, kept: int) -> Decimal | None:
         """The same blocks one per call, nothing skipped, cached or packed; None without a price or a block to ask."""
-        if not self.kept:
+        if not kept:
             return None
-        model: ModelSpec = self.models.spec(default_model(self.request.resolved.policy.routing))
-        answers = sum(load.answers.expected for load in self._loads.values())
+        model = self.models.spec(default_model(self.request.resolved.policy.routing))
+        prefix = self.prefixes[Asks.ANSWER]
+        answered = [load for (_, _, asks), load in self._loads.items() if asks is Asks.ANSWER]
+        answers = sum(load.answers.expected for load in answered) / max(sum(load.blocks for load in answered), 1)
         one = naive_usage(
             blocks=1,
-            prefix_tokens=model.billed_tokens(self.prefix_tokens) + model.request_overhead_tokens,
-            block_tokens=model.billed_tokens(round(self._tokens / self.blocks)),
-            answer_tokens=round(answers / self.kept),
+            prefix_tokens=model.billed_tokens(prefix) + model.request_overhead_tokens,
+            block_tokens=model.billed_tokens(round(blocks.tokens / blocks.blocks)),
+            answer_tokens=round(answers),
         )
         usd = self.prices.usd(model.ref, one)
-        return None if usd is None else usd * self.blocks
+        return None if usd is None else usd * blocks.blocks

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 
+from tokenopt_pipeline.domain.answer_lengths import AnswerLength
+from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.caching import (
     CachePlan,
     cache_prices,
@@ -13,17 +15,20 @@ from tokenopt_pipeline.domain.caching import (
     plan_cache,
     request_in_output_tokens,
 )
-from tokenopt_pipeline.domain.learning import Learned
+from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening
 from tokenopt_pipeline.domain.packing import PackLimits, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
-from tokenopt_pipeline.domain.routing import Route, RouteTable
+from tokenopt_pipeline.domain.routing import Route, RouteTable, parse_model_ref
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
+from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
+from tokenopt_pipeline.stages.modes import with_modes
 
 
 def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:
@@ -65,7 +70,7 @@ def limits_on(
     *,
     prefix_tokens: int,
     tier: str,
-    learned: Learned,
+    lengths: Mapping[str, AnswerLength],
 ) -> PackLimits:
     """What a pack may hold on a model of this tier, at its prices."""
     usd = partial(prices.usd, model.ref)
@@ -76,58 +81,75 @@ def limits_on(
         prefix_tokens=prefix_tokens,
         tier=tier,
         cliff_tokens=price_cliff(usd, most=model.context_tokens),
-        learned=learned.answers_of(model.ref),
+        learned=lengths,
         saved_tokens=request_in_output_tokens(policy.caching, model, usd, prefix_tokens=prefix_tokens),
     )
+
+
+def unpriced(policy: Policy, prices: Prices) -> Hindered:
+    """Says of a model that it has no known price, where a run under the policy needs one."""
+    needs_price = not policy.run.allow_unknown_price or policy.run.budget_usd is not None
+
+    def hindered(model: str) -> Obstacle | None:
+        known = not needs_price or prices.usd(parse_model_ref(model), TokenUsage()) is not None
+        return None if known else Obstacle.UNPRICED
+
+    return hindered
 
 
 def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, prices: Prices, now: datetime) -> int:
     """Puts every kept block that is in no pack yet into one; how many packs were added."""
     routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
     by_route: dict[Route, list[KeptBlock]] = {}
+    hindered = unpriced(run.policy, prices)
     for block in packs.kept_blocks(shard):
         route = routes.route(block_type=block.type, n_tokens=block.packable.tokens, language=block.language)
         by_route.setdefault(route, []).append(block)
     planned = []
     for route, blocks in by_route.items():
-        model = models.spec(route.model)
+        move = opening(run.policy.routing, route, hindered)
+        asked, model = asked_of(run, move.origin.asks), models.spec(move.route.model)
         limits = limits_on(
-            run.schema,
+            asked.schema,
             run.policy,
             model,
             prices,
-            prefix_tokens=run.prompt_tokens,
-            tier=route.tier,
-            learned=run.learned,
+            prefix_tokens=asked.prompt_tokens,
+            tier=move.route.tier,
+            lengths=asked.lengths(run, model),
         )
         packables = (b.packable for b in blocks)
-        planned += [(route, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
-    # A prefix is one per model; the run's other shards will ask about as often as this one.
-    requests: dict[str, int] = {}
-    for route, _, _ in planned:
-        requests[str(route.model)] = requests.get(str(route.model), 0) + run.n_shards
+        planned += [(move, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
+    if run.mode != "sync":
+        planned = with_modes(run, planned, prices=prices)
+    # A prefix is one per model and what is asked; the run's other shards will ask about as often as this one.
+    requests: dict[tuple[str, Asks], int] = {}
+    for move, _, _ in planned:
+        requests[_prefix_of(move)] = requests.get(_prefix_of(move), 0) + run.n_shards
 
+    modes = {str(move.route.model): move.route.mode for move, _, _ in planned}
     plans = {
-        str(ref): plan_run_cache(
+        (name, asks): plan_run_cache(
             run.policy,
-            models.spec(ref),
+            models.spec(parse_model_ref(name)),
             prices,
-            prefix_tokens=run.prompt_tokens,
-            requests=requests[str(ref)],
+            prefix_tokens=asked_of(run, asks).prompt_tokens,
+            requests=n,
             of_all=sum(requests.values()),
-            mode=run.mode,
+            mode=modes[name],
         )
-        for ref in {route.model for route, _, _ in planned}
+        for (name, asks), n in requests.items()
     }
 
     def new_packs() -> list[NewPack]:
         new = []
-        for route, limits, pack in planned:
-            cache = plans[str(route.model)]
+        for move, limits, pack in planned:
+            cache = plans[_prefix_of(move)]
             new.append(
                 NewPack(
                     planned=pack,
-                    route=route,
+                    route=move.route,
+                    origin=move.origin,
                     cache_ttl=cache.ttl,
                     cache_reason=cache.reason,
                     limits=limits,
@@ -137,3 +159,7 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
         return new
 
     return packs.add(shard, iter(new_packs()), now=now)
+
+
+def _prefix_of(move: Move) -> tuple[str, Asks]:
+    return str(move.route.model), move.origin.asks

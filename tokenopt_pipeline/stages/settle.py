@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tokenopt_pipeline.domain.answer_lengths import shares
+from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.caching import LONG, SHORT
-from tokenopt_pipeline.domain.calls import AnsweredCall
+from tokenopt_pipeline.domain.calls import AnsweredCall, seen_tokens
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer, failed_answer
 from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS, PackableBlock, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
 from tokenopt_pipeline.domain.prefixes import Prefix
 from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, system_prompt, user_prompt
-from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse, StopReason
+from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
@@ -33,29 +34,29 @@ class PreparedCall:
     assumptions: CallAssumptions
 
 
-def run_prefix(run: Run, model: ModelSpec) -> Prefix:
-    """What all requests of the run to the model share."""
-    return form_prefix(run.form, model)
+def run_prefix(run: Run, model: ModelSpec, asks: Asks = Asks.ANSWER) -> Prefix:
+    """What all requests of the run to the model that ask the same share."""
+    return form_prefix(asked_of(run, asks).form, model)
 
 
 def prepare_call(
     run: Run, pack: OpenPack, members: Sequence[PackMember], *, model: ModelSpec, prices: Prices
 ) -> PreparedCall:
     """The request of a pack. The same pack gives the same bytes to the model."""
+    asked = asked_of(run, pack.origin.asks)
     blocks = [PromptBlock(ordinal=i, type=m.type, text=m.text) for i, m in enumerate(members, start=1)]
-    form = run.form
     request = ModelRequest(
         model=model,
-        system=system_prompt(form.asked),
-        user=user_prompt(form.asked, blocks),
-        output_schema=form.output_schema,
+        system=system_prompt(asked.form.asked),
+        user=user_prompt(asked.form.asked, blocks),
+        output_schema=asked.form.output_schema,
         # Thoughts are output, and come first: without room of their own they would take the answer's.
         max_tokens=min(pack.max_tokens + model.thinking_reserve_tokens, model.max_output_tokens),
         cache_ttl=pack.cache_ttl,
     )
-    prefix = model.billed_tokens(run.prompt_tokens) + model.request_overhead_tokens
-    guarded = model.guarded_tokens(run.prompt_tokens) + model.request_overhead_tokens + pack.input_tokens
-    counted = run.prompt_tokens + sum(m.tokens + LINE_OVERHEAD_TOKENS for m in members)
+    prefix = model.billed_tokens(asked.prompt_tokens) + model.request_overhead_tokens
+    guarded = model.guarded_tokens(asked.prompt_tokens) + model.request_overhead_tokens + pack.input_tokens
+    counted = asked.prompt_tokens + sum(m.tokens + LINE_OVERHEAD_TOKENS for m in members)
     return PreparedCall(
         pack=pack,
         members=members,
@@ -93,15 +94,17 @@ def answered(
     prices: Prices,
 ) -> AnsweredCall:
     """What is stored when the model answered, however badly."""
+    form = asked_of(run, call.pack.origin.asks).form
     answer = decode_answer(
         response.text,
         stop=response.stop,
         asked=len(call.members),
-        ordinal_key=ordinal_key(run.form.asked),
+        ordinal_key=ordinal_key(form.asked),
         violation=violation,
-        decode=run.form.decode,
+        decode=form.decode,
     )
     step = _step(run, call, answer)
+    seen = seen_tokens(answer, response)
     return AnsweredCall(
         call_no=call_no,
         pack=call.pack,
@@ -114,7 +117,7 @@ def answered(
         assumptions=call.assumptions,
         answer=answer,
         next_step=step,
-        again=_again(run, call, step, _seen_tokens(answer, response)),
+        again=again_packs(run, call.pack, call.members, step, model=call.request.model, seen_tokens=seen),
     )
 
 
@@ -136,7 +139,7 @@ def refused_request(
         assumptions=call.assumptions,
         answer=answer,
         next_step=step,
-        again=_again(run, call, step),
+        again=again_packs(run, call.pack, call.members, step, model=call.request.model),
         error_class=type(problem).__name__,
         error_message=str(problem),
     )
@@ -156,30 +159,23 @@ def _step(run: Run, call: PreparedCall, answer: DecodedAnswer) -> NextStep:
     )
 
 
-def _seen_tokens(answer: DecodedAnswer, response: ModelResponse) -> int:
-    """How long one answer is at least, as a truncated text has shown; 0 when it was not truncated."""
-    if response.stop is not StopReason.TRUNCATED or len(answer.outputs) == 1:
-        return 0
-    output, said = response.usage.output, [found.said_chars for found in answer.outputs]
-    known = [n for n in shares(output, said, chars=len(response.text), is_whole=False) if n is not None]
-    # The last one was cut off: it is longer than what is left for it.
-    return max([*known, output - sum(known)])
-
-
-def _again(run: Run, call: PreparedCall, step: NextStep, seen_tokens: int = 0) -> list[NewPack]:
-    members = {m.block_no: m for m in call.members}
+def again_packs(
+    run: Run, pack: OpenPack, asked: Sequence[PackMember], step: NextStep, *, model: ModelSpec, seen_tokens: int = 0
+) -> list[NewPack]:
+    """Packs for what a step asks the same model once more; `seen_tokens`: how long a cut answer has shown one to be."""
+    members = {m.block_no: m for m in asked}
     attempts = dict(step.attempts)
-    model = call.request.model
+    schema = asked_of(run, pack.origin.asks)
     new = []
     for group in step.again:
         limits = pack_limits(
-            run.schema,
+            schema.schema,
             run.policy.packing,
             model,
-            prefix_tokens=run.prompt_tokens,
-            tier=call.pack.route.tier,
+            prefix_tokens=schema.prompt_tokens,
+            tier=pack.route.tier,
             max_blocks=len(group.block_nos),
-            learned=run.learned.answers_of(model.ref),
+            learned=schema.lengths(run, model),
             seen_tokens=seen_tokens,
         )
         blocks = [
@@ -191,14 +187,15 @@ def _again(run: Run, call: PreparedCall, step: NextStep, seen_tokens: int = 0) -
             new.append(
                 NewPack(
                     planned=replace(planned, max_tokens=room),
-                    route=call.pack.route,
-                    cache_ttl=call.pack.cache_ttl,
-                    cache_reason=call.pack.cache_reason,
+                    route=pack.route,
+                    origin=pack.origin.split(),
+                    cache_ttl=pack.cache_ttl,
+                    cache_reason=pack.cache_reason,
                     limits=limits,
                     attempts=tuple(attempts[b.block_no] for b in planned.blocks),
                     output_scale=group.output_scale,
-                    parent_pack_no=call.pack.pack_no,
-                    generation=call.pack.generation + 1,
+                    parent_pack_no=pack.pack_no,
+                    generation=pack.generation + 1,
                 )
             )
     return new

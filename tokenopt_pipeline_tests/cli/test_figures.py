@@ -120,13 +120,15 @@ def _amounts(calls: int, usd: float | None) -> dict[str, Any]:
 def _a_plan(**changes: Any) -> dict[str, Any]:
     outcomes = {"outstanding": 1000, "reused": 200, "skipped": 34}
     three = {"low": _amounts(60, 0.1), "expected": _amounts(63, 0.1234), "high": _amounts(70, 0.2)}
-    route = {"tier": "mid", "model": "a/b", "mode": "sync", "answers_learnt_from": 0, **three}
+    route = {"tier": "mid", "model": "a/b", "mode": "sync", "is_chosen": True, "answers_learnt_from": 0, **three}
     return {
         **a_summary(outcomes=outcomes, usd_baseline=None),
         "reused_by_rule": {"answered_before": 200},
         "forecast": three,
-        "routes": [route, {**route, "tier": "small", "answers_learnt_from": 1_200}],
+        "routes": [route, {**route, "tier": "small", "is_chosen": False, "answers_learnt_from": 1_200}],
         "budget_usd": None,
+        "checks": [],
+        "tiers_within_budget": {},
         **changes,
     }
 
@@ -140,6 +142,7 @@ def test_a_plan_says_that_nothing_was_spent_and_what_three_amounts_are_expected(
     assert "at most 70" in text
     assert "mid       a/b sync: 63 calls" in text
     assert "lengths estimated from the schema alone, an upper estimate" in text
+    assert "small     a/b would be sync: 63 calls" in text
     assert "lengths learnt from 1,200 answers" in text
     assert "baseline    — predicted" in text
 

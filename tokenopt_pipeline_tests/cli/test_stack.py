@@ -93,8 +93,9 @@ def test_up_then_a_crash_then_up_then_down(home: Path) -> None:
     )
     locations = answer["data"]["repositoriesOrError"]["nodes"]
     assert locations == [{"location": {"name": "tokenopt_pipeline"}}]
-    assert {"assetKey": {"path": ["reconciled_overlays"]}} in answer["data"]["assetNodes"]
-    assert len(answer["data"]["assetNodes"]) == 6
+    shown = {node["assetKey"]["path"][-1] for node in answer["data"]["assetNodes"]}
+    line = {"blocks", "skip_decisions", "routed_packs", "batch_submissions", "model_responses", "reconciled_overlays"}
+    assert line < shown
 
     before = pids(first)
     os.kill(before[DAEMON], signal.SIGKILL)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tokenopt_pipeline.domain.calls import AnsweredCall
+from tokenopt_pipeline.domain.calls import AnsweredCall, seen_tokens
+from tokenopt_pipeline.domain.moves import Origin
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, DecodedOutput, Finding
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse, StopReason
@@ -38,6 +39,7 @@ def _answered(response: ModelResponse | None) -> AnsweredCall:
             pack_no=1,
             shard=Shard(run_no=1, shard_no=0),
             route=route,
+            origin=Origin(first_tier="mid"),
             cache_ttl=None,
             cache_reason="",
             output_scale=1,
@@ -76,3 +78,25 @@ def test_every_block_with_an_entry_has_its_share_of_the_answers_tokens(
     response: ModelResponse | None, expected: tuple[int | None, ...]
 ) -> None:
     assert _answered(response).answer_tokens == expected
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        pytest.param(a_response(usage=TokenUsage(output=90), text="x" * 180), 0, id="a whole answer shows nothing new"),
+        pytest.param(
+            a_response(usage=TokenUsage(output=90), text="x" * 180, stop=StopReason.TRUNCATED), 45, id="what was left"
+        ),
+        pytest.param(
+            a_response(usage=TokenUsage(output=90), text="x" * 90, stop=StopReason.TRUNCATED), 60, id="the longest"
+        ),
+        pytest.param(None, 0, id="none"),
+    ],
+)
+def test_a_cut_text_shows_how_long_one_answer_is_at_least(response: ModelResponse | None, expected: int) -> None:
+    assert _answered(response).seen_tokens == expected
+
+
+def test_a_cut_answer_about_one_block_alone_shows_nothing() -> None:
+    alone = DecodedAnswer(outputs=(DecodedOutput(ordinal=1, finding=Finding.TRUNCATED),), strays=0)
+    assert seen_tokens(alone, a_response(stop=StopReason.TRUNCATED)) == 0

@@ -24,6 +24,12 @@ def test_the_nearest_line_above_a_key_is_named(path: str, place: str) -> None:
     assert _PLACES.of(path) == place
 
 
+def test_names_with_dots_are_keys_of_their_own() -> None:
+    places = Places(sources={"models.a/m-5.4": "policy p"}, lines={"policy p": {"models": 1, "models.a/m-5.4": 2}})
+    assert places.of("models.a/m-5.4") == "policy p:2: models.a/m-5.4"
+    assert places.of("models.a/m-5.4.price.input") == "policy p:2: models.a/m-5.4.price.input"
+
+
 def test_a_key_whose_section_has_no_line_is_named_by_its_layer_alone() -> None:
     assert _PLACES.within("policy p", "packing.size") == "policy p"
     assert _PLACES.within("elsewhere", "routing.rules") == "elsewhere"

@@ -55,6 +55,8 @@ _WHOLE_NUMBERS: list[tuple[str, float, float]] = [
     ("bridge.max_tool_calls", 1, 1_000),
     ("bridge.max_tokens", 1_000, 10_000_000),
     ("bridge.result_bytes", 256, 1_048_576),
+    ("batches.min_packs", 1, 100_000),
+    ("batches.rounds", 1, 10),
 ]
 _NUMBERS: list[tuple[str, float, float]] = [
     ("caching.implicit_hit_share", 0.0, 1.0),
@@ -68,6 +70,8 @@ _NUMBERS: list[tuple[str, float, float]] = [
     ("bridge.max_seconds", 1.0, 3_600.0),
     ("bridge.start_timeout_s", 0.1, 300.0),
     ("bridge.call_timeout_s", 0.1, 600.0),
+    ("batches.deadline_h", 0.0, 720.0),
+    ("batches.price_share", 0.0, 1.0),
 ]
 _SWITCHES = [
     "caching.enabled",
@@ -84,6 +88,7 @@ _SWITCHES = [
     "run.allow_unknown_price",
     "retrieval.enabled",
     "bridge.enabled",
+    "batches.finish_sync",
 ]
 
 _OTHERS = ["run.budget_usd", "retrieval.embedder", "packing.output_form"]

@@ -109,7 +109,7 @@ def test_an_exception_rules_out_a_match_but_not_the_next_one() -> None:
         (("text & ~heading",), HEADING, False),
         (("heading", "sentence"), PARAGRAPH, True),
     ],
-    ids=str,
+    ids=lambda value: "-".join(sorted(value)) if isinstance(value, frozenset) else str(value),
 )
 def test_a_rule_speaks_only_about_its_scope(scopes: tuple[str, ...], block: frozenset[str], fires: bool) -> None:
     assert (words_fired_on(existence("very", scopes=scopes), "very", block) is not None) is fires

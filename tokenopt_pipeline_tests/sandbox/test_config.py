@@ -17,11 +17,13 @@ def test_settings_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "sandbox.json"
     path.write_text(
         '{"latency_s": 0.5, "requests_per_minute": 60, "hidden_prompt": {"format_tokens": 0},'
+        ' "tools": {"rounds": 2}, "replay": "recorded.jsonl",'
         ' "faults": {"seed": 3, "rates": {"prose": 0.5}}}'
     )
     config = SandboxConfig.from_file(path)
     assert (config.latency_s, config.requests_per_minute, config.hidden_prompt.format_tokens) == (0.5, 60, 0)
     assert config.faults.rates == {Fault.PROSE: 0.5}
+    assert (config.tools.rounds, config.replay) == (2, Path("recorded.jsonl"))
 
 
 def test_nothing_said_is_the_default() -> None:
@@ -38,6 +40,8 @@ def test_nothing_said_is_the_default() -> None:
         pytest.param({"latency_s": -1}, id="negative latency"),
         pytest.param({"requests_per_minute": 0}, id="no requests at all"),
         pytest.param({"max_cache_entries": 1.5}, id="half an entry"),
+        pytest.param({"replay": 1}, id="a number for a file"),
+        pytest.param({"tools": {"round": 1}}, id="a plan of tools"),
         pytest.param([], id="not an object"),
     ],
 )

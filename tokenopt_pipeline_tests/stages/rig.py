@@ -151,7 +151,7 @@ class Rig:
             providers={"anthropic": provider or self.provider}, kinds={"anthropic": RunKind.SIMULATED}, key_variables={}
         )
         line = line_on(connection or self.connection, backend)
-        line.clock = self.clock
+        line.clock = line.batching.clock = self.clock
         line.supply = OneSupply(model=self.model, backend=backend)
         return line
 

@@ -15,7 +15,7 @@ from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.assembly import collections_on
 from tokenopt_pipeline.domain.documents import IngestOutcome
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound, PriceUnknown, SchemaInvalid
-from tokenopt_pipeline.domain.runs import Run, RunKind
+from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
 from tokenopt_pipeline.stages.plan import RunRequest, plan_run
 from tokenopt_pipeline_tests.factories import a_schema_document
 from tokenopt_pipeline_tests.stages import rig as rig_module
@@ -73,10 +73,11 @@ def test_a_schema_that_is_no_json_schema_is_refused(rig: Rig) -> None:
     refused(rig, rig.request(schema=schema), SchemaInvalid, "obligations is not a JSON Schema")
 
 
-def test_asynchronous_mode_is_refused_by_planning_and_predicting_alike(rig: Rig) -> None:
+def test_batches_are_refused_where_nobody_takes_them_by_planning_and_predicting_alike(rig: Rig) -> None:
     rig.ingest(*clauses(1))
-    request = rig.request(mode="async")
-    refused(rig, request, InvalidInput, "mode async")
+    server = {"base_url": "http://127.0.0.1:9/v1"}
+    request = rig.request(mode="async", routing={"model": "mine/local"}, providers={"mine": server})
+    refused(rig, request, InvalidInput, "mode async: batches are offered by anthropic, openai, google")
     with pytest.raises(InvalidInput, match="mode async"):
         rig.predict(request)
 
@@ -196,3 +197,37 @@ def test_a_document_that_is_ingested_while_a_run_is_planned_is_refused_or_covere
             now=rig.clock.now(),
         )
     assert rig.one("select count(*) from run") == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "hours", "mode"), [("sync", 48, "sync"), ("async", 0, "async"), ("auto", 0, "sync"), ("auto", 24, "auto")]
+)
+def test_a_run_is_auto_only_where_some_pack_may_go_in_a_batch(rig: Rig, asked: str, hours: float, mode: str) -> None:
+    rig.ingest(*clauses(1))
+    assert rig.plan(rig.request(mode=asked, batches={"deadline_h": hours})).mode == mode
+
+
+def test_every_pack_of_an_auto_run_says_why_it_goes_as_it_does(rig: Rig) -> None:
+    rig.ingest(*clauses(4))
+    batches = {"deadline_h": 24, "min_packs": 3}
+    for size, mode, reason in (
+        (1, "async", "4 packs go there, and answers may take 24 h"),
+        (2, "sync", "Only 2 packs"),
+    ):
+        request = rig.request(mode="auto", batches=batches, packing={"pack_size": size})
+        run = rig.plan(request)
+        line, shard = rig.line(), Shard(run_no=run.run_no, shard_no=0)
+        line.enrol(run, shard)
+        line.decide(run, shard)
+        line.pack(run, shard)
+        packs = rig.rows("select mode, route_reason from pack where run_no = %(n)s", n=run.run_no)
+        assert {p["mode"] for p in packs} == {mode}
+        assert all(reason in p["route_reason"] for p in packs)
+        assert rig.predict(request).modes["anthropic/claude-sonnet-5-5"].name == mode
+
+
+def test_a_prediction_in_batches_costs_half(rig: Rig) -> None:
+    rig.ingest(*clauses(4))
+    sync, batched = (rig.predict(rig.request(mode=mode)).usd for mode in ("sync", "async"))
+    assert sync is not None
+    assert batched == sync / 2

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
-from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
-from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
-from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.readers import read_document
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.documents import BlockType
@@ -22,9 +18,8 @@ from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.sandbox.in_process import running_sandbox
 from tokenopt_pipeline.stages.plan import learn
-from tokenopt_pipeline.stages.predict import predict_run
 from tokenopt_pipeline_tests.factories import a_model
-from tokenopt_pipeline_tests.stages.rig import OneSpec, Rig, clauses
+from tokenopt_pipeline_tests.stages.rig import Rig, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import ScriptedProvider
 
 
@@ -100,28 +95,16 @@ def test_a_warm_prediction_comes_true_within_three_percent(rig: Rig) -> None:
     assert low.usd <= expected.usd <= high.usd
     assert float(abs(expected.usd - spent)) <= 0.03 * float(spent)
     assert expected.calls == rig.one("select count(*) from pack where run_no = %(n)s", n=run.run_no)
-    (route,) = predicted.routes
+    route = next(route for route in predicted.routes if route.is_chosen)
     assert (route.tier, route.mode, route.learnt_from, route.forecast) == ("mid", "sync", 60, predicted.forecast)
 
 
-def test_every_mode_asked_for_has_its_own_forecast_and_the_first_is_the_runs(rig: Rig) -> None:
-    class Half(ListPrices):
-        def usd(self, model: ModelRef, usage: TokenUsage) -> Decimal | None:
-            usd = ListPrices.usd(self, model, usage)
-            return None if usd is None else usd / 2
-
+def test_what_the_other_mode_would_cost_is_told_beside_the_runs_own(rig: Rig) -> None:
     rig.ingest(*clauses(20))
-    predicted = predict_run(
-        rig.request(),
-        planning=PostgresPlanning(rig.connection),
-        models=OneSpec(model=rig.model),
-        prices=ListPrices(),
-        validators=JsonSchemaValidators(),
-        tokenizer=rig.tokenizer,
-        in_modes={"sync": ListPrices(), "async": Half()},
-    )
+    predicted = rig.predict(rig.request())
     sync, in_batches = predicted.routes
-    assert (sync.mode, in_batches.mode) == ("sync", "async")
+    assert (sync.mode, sync.is_chosen) == ("sync", True)
+    assert (in_batches.mode, in_batches.is_chosen) == ("async", False)
     assert predicted.forecast == sync.forecast
     assert in_batches.forecast.expected.usd == (sync.forecast.expected.usd or 0) / 2
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,9 +15,11 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, change, r
 from tokenopt_pipeline.adapters.postgres.packs import insert_packs
 from tokenopt_pipeline.adapters.postgres.texts import storable, storable_or_none
 from tokenopt_pipeline.domain.calls import AnsweredCall
+from tokenopt_pipeline.domain.consequences import Choice
 from tokenopt_pipeline.domain.errors import BudgetExceeded, RunCancelled, StoreUnavailable
 from tokenopt_pipeline.domain.outputs import Finding
-from tokenopt_pipeline.domain.packs import OpenPack
+from tokenopt_pipeline.domain.packs import NewPack, OpenPack
+from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.runs import RunState
 
 
@@ -63,7 +67,7 @@ class PostgresCalls:
 
     def settle(self, call: AnsweredCall, *, now: datetime) -> None:
         """Stores answer, ledger row, findings and what is asked again, in one transaction."""
-        shard, pack_no = call.pack.shard, call.pack.pack_no
+        shard = call.pack.shard
         with store_errors(), self._connection.transaction():
             self._end(
                 call.call_no,
@@ -72,20 +76,9 @@ class PostgresCalls:
                 call.error_message,
                 now,
             )
-            if change(self._connection, "settle_pack", pack_no=pack_no) != 1:
-                raise StoreUnavailable(f"pack {pack_no} was settled by another process; its answer is not taken twice")
+            self._settle_pack(call.pack)
             if call.response is not None:
-                change(
-                    self._connection,
-                    "insert_response",
-                    call_no=call.call_no,
-                    stop=call.response.stop,
-                    text=storable(call.response.text),
-                    refusal=storable_or_none(call.response.refusal),
-                    strays=call.answer.strays,
-                    now=now,
-                )
-                change(self._connection, "insert_ledger_row", **_ledger_row(call), now=now)
+                self._keep(call, call.response, now)
             change(
                 self._connection,
                 "insert_model_outputs",
@@ -93,12 +86,57 @@ class PostgresCalls:
                 run_no=shard.run_no,
                 findings=json.dumps(_findings(call)),
             )
-            change(self._connection, "retire_pack_blocks", pack_no=pack_no)
+            chosen = {b: c.chosen for b, c in call.consequences.items() if c.chosen is not None}
+            self._choose(call.pack, chosen, now=now)
             insert_packs(self._connection, shard, call.again, now=now)
+
+    def leave(self, pack: OpenPack, *, instead: Sequence[NewPack], chosen: Mapping[int, Choice], now: datetime) -> None:
+        """Settles a pack that is not asked: each of its blocks is in another pack instead, or has an earlier answer."""
+        with store_errors(), self._connection.transaction():
+            self._settle_pack(pack)
+            self._choose(pack, chosen, now=now)
+            insert_packs(self._connection, pack.shard, instead, now=now)
+
+    def _settle_pack(self, pack: OpenPack) -> None:
+        """Part of the caller's transaction."""
+        if change(self._connection, "settle_pack", pack_no=pack.pack_no) != 1:
+            raise StoreUnavailable(f"pack {pack.pack_no} was settled by another process; its answer is not taken twice")
+        change(self._connection, "retire_pack_blocks", pack_no=pack.pack_no)
+
+    def _choose(self, pack: OpenPack, chosen: Mapping[int, Choice], *, now: datetime) -> None:
+        """Part of the caller's transaction."""
+        if not chosen:
+            return
+        found = [
+            {"block_no": block_no, "call_no": choice.call_no, "reason": storable(choice.reason)}
+            for block_no, choice in chosen.items()
+        ]
+        change(self._connection, "insert_chosen_answers", run_no=pack.shard.run_no, chosen=json.dumps(found), now=now)
+
+    def supersede(self, call: AnsweredCall, *, now: datetime) -> None:
+        """Stores an answer that came after its pack had got another one: billed, and nobody's output."""
+        assert call.response is not None
+        with store_errors(), self._connection.transaction():
+            if change(self._connection, "supersede_call", call_no=call.call_no, now=now) != 1:
+                raise StoreUnavailable(f"call {call.call_no} has ended already")
+            self._keep(call, call.response, now)
 
     def fail(self, call_no: int, *, error_class: str, message: str, may_be_billed: bool, now: datetime) -> None:
         """Stores that a try got no answer; its pack stays open. One that may be billed keeps counting at its ceiling."""
         self._end(call_no, "failed", error_class, message, now, may_be_billed=may_be_billed)
+
+    def _keep(self, call: AnsweredCall, response: ModelResponse, now: datetime) -> None:
+        change(
+            self._connection,
+            "insert_response",
+            call_no=call.call_no,
+            stop=response.stop,
+            text=storable(response.text),
+            refusal=storable_or_none(response.refusal),
+            strays=call.answer.strays,
+            now=now,
+        )
+        change(self._connection, "insert_ledger_row", **_ledger_row(call), now=now)
 
     def _end(
         self,
@@ -126,6 +164,18 @@ class PostgresCalls:
 
 def _findings(call: AnsweredCall) -> list[dict[str, Any]]:
     failed = dict(call.next_step.failed)
+
+    def follows(block_no: int, finding: Finding) -> dict[str, Any]:
+        found = call.consequences.get(block_no)
+        if found is None:
+            return {"is_last": finding is Finding.VALID or block_no in failed, "doubts": None, "verdict": None}
+        doubts = [{name: storable(said) for name, said in asdict(doubt).items()} for doubt in found.doubts or ()]
+        return {
+            "is_last": found.is_last,
+            "doubts": None if found.doubts is None else doubts,
+            "verdict": storable_or_none(found.verdict or None),
+        }
+
     return [
         {
             "position": output.ordinal,
@@ -134,7 +184,7 @@ def _findings(call: AnsweredCall) -> list[dict[str, Any]]:
             "answer": output.values,
             "detail": storable(output.detail),
             "answer_tokens": tokens,
-            "is_last": output.finding is Finding.VALID or member.block_no in failed,
+            **follows(member.block_no, output.finding),
         }
         for member, output, tokens in zip(call.members, call.answer.outputs, call.answer_tokens, strict=True)
     ]
@@ -167,4 +217,5 @@ def _ledger_row(call: AnsweredCall) -> dict[str, Any]:
         "prefix": Jsonb(call.prefix.document()),
         "prefix_tokens": assumed.prefix_tokens,
         "table_input": assumed.table_input_tokens,
+        "mode": call.pack.route.mode,
     }

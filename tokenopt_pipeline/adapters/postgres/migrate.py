@@ -58,12 +58,17 @@ def migrate(url: str, folder: Path, *, schema: str = "tokenopt", lock_timeout_s:
 
 
 def _read(folder: Path) -> list[Migration]:
-    """In order; numbers start at 1 and leave no gap, so that two branches cannot both add the next one unnoticed."""
-    migrations = []
-    for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
-        if not re.fullmatch(rf"{number:04}_\w+\.sql", path.name):
+    """In order; no number stands twice, so that two branches cannot both take one unnoticed. One that is not there yet may
+    come later."""
+    migrations: list[Migration] = []
+    for path in sorted(folder.glob("*.sql")):
+        found = re.fullmatch(r"(\d{4})_\w+\.sql", path.name)
+        if found is None:
+            raise InvalidInput(f"migrations in {folder} are called NNNN_name.sql, found {path.name}")
+        number = int(found[1])
+        if migrations and migrations[-1].number == number:
             raise InvalidInput(
-                f"migrations in {folder} must be numbered without gaps: {number:04}_name.sql expected, found {path.name}"
+                f"migrations in {folder}: {migrations[-1].name} and {path.name} have the same number; give one the next"
             )
         migrations.append(Migration(number=number, name=path.name, statements=path.read_text(encoding="utf-8")))
     if not migrations:
@@ -84,11 +89,9 @@ def _applied(connection: Connection[tuple[Any, ...]], schema: str) -> dict[int, 
 
 
 def _refuse_other_history(migrations: list[Migration], applied: dict[int, bytes]) -> None:
-    newest = max(applied, default=0)
-    if newest > len(migrations):
-        raise InvalidInput(
-            f"the database is at version {newest}, this program knows {len(migrations)}: upgrade the program"
-        )
+    newest, known = max(applied, default=0), {migration.number for migration in migrations}
+    if not applied.keys() <= known:
+        raise InvalidInput(f"the database is at version {newest}, this program knows {max(known)}: upgrade the program")
     for migration in migrations:
         if applied.get(migration.number, migration.sha256) != migration.sha256:
             raise InvalidInput(

@@ -11,7 +11,7 @@ from tokenopt_pipeline.domain.runs import Shard
 # from another run. Then whoever has been waiting in other shards.
 _REUSE = ("reuse_overlays", "fail_reused_overlays")
 _ELSEWHERE = ("reuse_overlays_elsewhere", "fail_reused_overlays_elsewhere")
-_STEPS = ("complete_overlays", "fail_overlays", *_REUSE, *_REUSE, *_ELSEWHERE)
+_STEPS = ("complete_overlays", "complete_chosen_overlays", "fail_overlays", *_REUSE, *_REUSE, *_ELSEWHERE)
 
 
 class PostgresOverlays:

@@ -12,8 +12,10 @@ from psycopg.rows import DictRow
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, rows, store_errors
 from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.fallbacks import Obstacle
+from tokenopt_pipeline.domain.moves import Asks, Cause, Origin
 from tokenopt_pipeline.domain.packing import PackableBlock
-from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember
+from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, StandingAnswer
 from tokenopt_pipeline.domain.routing import Route, parse_model_ref
 from tokenopt_pipeline.domain.runs import Shard
 
@@ -50,7 +52,7 @@ class PostgresPacks:
     def open_packs(self, shard: Shard) -> list[OpenPack]:
         """Packs without an answer, oldest first."""
         return [
-            _open_pack(r) for r in rows(self._connection, "open_packs", run_no=shard.run_no, shard_no=shard.shard_no)
+            open_pack(r) for r in rows(self._connection, "open_packs", run_no=shard.run_no, shard_no=shard.shard_no)
         ]
 
     def members(self, pack_no: int) -> list[PackMember]:
@@ -63,6 +65,7 @@ class PostgresPacks:
                 text=r["text"],
                 tokens=r["n_tokens"],
                 attempts_before=r["attempts_before"],
+                standing=_standing(r),
             )
             for r in rows(self._connection, "pack_members", pack_no=pack_no)
         ]
@@ -91,6 +94,11 @@ def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple
         shard.shard_no,
         pack.parent_pack_no,
         pack.generation,
+        pack.origin.asks,
+        pack.origin.cause,
+        pack.origin.first_tier,
+        pack.origin.hops,
+        pack.origin.obstacle,
         pack.route.tier,
         str(pack.route.model),
         pack.route.mode,
@@ -108,7 +116,14 @@ def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple
     )
 
 
-def _open_pack(r: DictRow) -> OpenPack:
+def _standing(r: DictRow) -> StandingAnswer | None:
+    if r["standing_call"] is None:
+        return None
+    return StandingAnswer(call_no=r["standing_call"], tier=r["standing_tier"], values=r["standing_answer"])
+
+
+def open_pack(r: DictRow) -> OpenPack:
+    """The pack behind a row of the table with its number of tries."""
     return OpenPack(
         pack_no=r["pack_no"],
         shard=Shard(run_no=r["run_no"], shard_no=r["shard_no"]),
@@ -126,5 +141,12 @@ def _open_pack(r: DictRow) -> OpenPack:
         max_tokens=r["max_tokens"],
         output_scale=r["output_scale"],
         generation=r["generation"],
+        origin=Origin(
+            asks=Asks(r["asks"]),
+            cause=Cause(r["cause"]),
+            first_tier=r["first_tier"],
+            hops=r["hops"],
+            obstacle=None if r["obstacle"] is None else Obstacle(r["obstacle"]),
+        ),
         tries=r["tries"],
     )

@@ -62,6 +62,7 @@ class PostgresRuns:
                 n_shards=len(new.spans),
                 budget_usd=policy.run.budget_usd,
                 learned=Jsonb(new.learned.document()),
+                classification_tokens=new.classification_tokens,
                 now=now,
             )
             if inserted is not None:
@@ -87,6 +88,17 @@ class PostgresRuns:
         if found is None:
             raise NotFound(f"run {run_id!r} does not exist; `tokenopt status` lists the newest runs")
         return _run(found)
+
+    def numbered(self, run_no: int) -> Run:
+        """The run with this number. Raises NotFound."""
+        found = row(self._connection, "run_id_of", run_no=run_no)
+        if found is None:
+            raise NotFound(f"no run has number {run_no}")
+        return self.find(found["run_id"])
+
+    def set_mode(self, run_no: int, mode: str) -> None:
+        """An open run is gone on with in another mode."""
+        change(self._connection, "set_run_mode", run_no=run_no, mode=mode)
 
     def close_if_done(self, run_no: int, *, now: datetime) -> bool:
         """Marks an open run complete when every block's story has ended; whether it is complete now."""
@@ -132,4 +144,5 @@ def _run(found: DictRow) -> Run:
         n_blocks=found["n_blocks"],
         n_shards=found["n_shards"],
         learned=parse_learned(found["learned"]),
+        classification_tokens=found["classification_tokens"],
     )

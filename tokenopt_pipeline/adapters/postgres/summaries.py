@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
 from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows
+from tokenopt_pipeline.adapters.postgres.routing_stories import PostgresRoutingStories
 from tokenopt_pipeline.domain.cache_breaks import cache_summary
 from tokenopt_pipeline.domain.overlays import OverlayStatus
 from tokenopt_pipeline.domain.routing import default_model
@@ -35,6 +36,7 @@ class PostgresSummaries:
         ledger = self._one("run_ledger", **at)
         calls = self._one("run_calls", **at)
         packs = self._one("run_packs", **at)
+        batches = self._one("run_batches", **at)
         kept = self._one("run_kept_prefixes", **at)
         unpriced = ledger["usd"] is None or kept["usd"] is None
         written = ledger["cache_write_5m"] + ledger["cache_write_1h"]
@@ -61,7 +63,10 @@ class PostgresSummaries:
             "calls_failed": calls["failed"],
             "calls_without_stored_answer": calls["started"],
             "calls_that_may_be_billed": calls["started"] + calls["may_be_billed"],
-            "batches": 0,
+            "batches": batches["batches"],
+            "batches_outstanding": batches["outstanding"],
+            "requests_outstanding": int(batches["requests_outstanding"]),
+            "calls_superseded": calls["superseded"],
             "tokens": {
                 "input": ledger["input_uncached"] + written + ledger["cache_read"],
                 "input_cached": ledger["cache_read"],
@@ -69,6 +74,7 @@ class PostgresSummaries:
                 "output": ledger["output"],
             },
             "cache": cache_summary(PostgresCacheStories(self._connection, tables=self._tables).of(run)),
+            "routing": PostgresRoutingStories(self._connection).of(run),
             "kept_prefixes": kept["kept"],
             "usd": None if unpriced else float(ledger["usd"] + kept["usd"]),
             "usd_baseline": self._baseline(run),

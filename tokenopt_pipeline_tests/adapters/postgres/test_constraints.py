@@ -123,7 +123,7 @@ def refused(rig: Rig, statement: str) -> psycopg.errors.Diagnostic:
         ),
         pytest.param(
             f"insert into model_output select call_no, 9, run_no, {SUBMITTED}, 'valid', '{{}}', '', false from model_output",
-            "a_valid_output_is_the_last",
+            "a_valid_output_is_the_last_or_says_why_not",
             id="a valid output that is not the last",
         ),
         pytest.param(
@@ -174,6 +174,22 @@ def refused(rig: Rig, statement: str) -> psycopg.errors.Diagnostic:
             "update skip_decision set verdict = 'reuse'", "reuse_names_its_canonical_block", id="reuse of no block"
         ),
         pytest.param("update shard set end_ordinal = 0", "a_shard_has_blocks", id="an empty shard"),
+        pytest.param(
+            f"insert into chosen_answer select {THE_RUN}, {ANSWERED}, (select min(call_no) from call), 'r', now()",
+            "a_block_has_one_end",
+            id="a chosen answer beside a last output",
+        ),
+        pytest.param(
+            f"insert into chosen_answer select {THE_RUN}, {PENDING}, (select min(call_no) from call), 'r', now()",
+            "a_chosen_answer_is_valid",
+            id="a chosen answer that is none",
+        ),
+        pytest.param(
+            "update pack set cause = 'fallback'", "a_fallback_has_an_obstacle", id="a fallback without reason"
+        ),
+        pytest.param("update pack set obstacle = 'refused'", "an_obstacle_costs_a_hop", id="a hop that is not counted"),
+        pytest.param("update pack set asks = 'nothing'", "what_a_pack_asks_is_known", id="a pack that asks nothing"),
+        pytest.param("update pack set cause = 'whim'", "why_a_pack_exists_is_known", id="a pack without a cause"),
         pytest.param(
             "insert into collection (name, created_at) values ('a b', now())",
             "collection_name_is_a_plain_word",

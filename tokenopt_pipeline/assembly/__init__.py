@@ -40,6 +40,7 @@ from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
+from tokenopt_pipeline.assembly.batching import batches_of, batching_on
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
@@ -49,7 +50,16 @@ from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Run, RunKind
 from tokenopt_pipeline.mcp_server import run_server
-from tokenopt_pipeline.ports import Embedder, Models, PrefixKeeper, Prices, Provider, Reachable, RuleSearch
+from tokenopt_pipeline.ports import (
+    BatchProvider,
+    Embedder,
+    Models,
+    PrefixKeeper,
+    Prices,
+    Provider,
+    Reachable,
+    RuleSearch,
+)
 from tokenopt_pipeline.settings import Settings, read_key, variables
 from tokenopt_pipeline.stages.index import Indexing
 from tokenopt_pipeline.stages.line import Line
@@ -123,6 +133,11 @@ class Backend:
         provider = self.providers[name]
         answering = provider.started() if isinstance(provider, _Standin) else provider
         return cast(Reachable, answering).reach(timeout_s=timeout_s)
+
+    def batches(self, provider: str, kind: RunKind) -> BatchProvider | None:
+        """`ports.BatchSupply`: the vendor's batches; None when it has no key, takes none, or is of another kind."""
+        found = self.providers.get(provider) if self.kinds.get(provider) == kind else None
+        return batches_of(found.started() if isinstance(found, _Standin) else found)
 
     def _server(self, name: str, server: CustomServer) -> tuple[Provider, RunKind]:
         if (name, server) not in self._servers:
@@ -248,6 +263,7 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
         overlays=PostgresOverlays(connection),
         prefixes=PostgresKeptPrefixes(connection),
         supply=RunSupply(backend),
+        batching=batching_on(connection, backend),
         validators=JsonSchemaValidators(),
         clock=SystemClock(),
         stop=stop,

@@ -1,0 +1,1 @@
+copy incoming_result (position, custom_id, line) from stdin with (format binary)

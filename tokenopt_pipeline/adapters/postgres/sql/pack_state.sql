@@ -1,0 +1,1 @@
+select state from pack where pack_no = %(pack_no)s

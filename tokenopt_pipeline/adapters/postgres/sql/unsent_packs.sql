@@ -1,0 +1,15 @@
+-- Open packs of the shard that go in batches and are in none now, with the number of batches their blocks have been in.
+-- A batch that the provider never had does not count.
+with recursive unsent as (
+  select p.* from pack p
+  where p.run_no = %(run_no)s and p.shard_no = %(shard_no)s and p.state = 'open' and p.mode = 'async'
+    and not exists (select from batch_request q join batch b using (batch_no) where q.pack_no = p.pack_no and b.state <> 'closed')
+), line as (
+  select pack_no, pack_no as ancestor, parent_pack_no from unsent
+  union all
+  select l.pack_no, p.pack_no, p.parent_pack_no from line l join pack p on p.pack_no = l.parent_pack_no
+)
+select u.*, (select count(*) from call c where c.pack_no = u.pack_no) as tries,
+  (select count(*) from line l join batch_request q on q.pack_no = l.ancestor join batch b using (batch_no)
+   where l.pack_no = u.pack_no and b.outcome <> 'unborn') as rounds
+from unsent u order by u.pack_no

@@ -1,0 +1,80 @@
+"""When packs go in batches and what becomes of blocks that batches leave unanswered: settings, and the decision per pack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from tokenopt_pipeline.domain.batches import LIMITS, supports_batches
+
+
+def _setting(default: Any, why: str, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "why": why})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPolicy:
+    """Batches at half price whose answers take up to a day."""
+
+    deadline_h: float = _setting(
+        0.0, "hours the answers may take; mode auto sends batches when a provider ends its own in time", 0.0, 720.0
+    )
+    min_packs: int = _setting(20, "mode auto sends no batch of fewer packs", 1, 100_000)
+    rounds: int = _setting(3, "batches that a block may go through", 1, 10)
+    finish_sync: bool = _setting(True, "ask what the last round left in sync mode; false lets it fail")
+    #: What every vendor's batch page promises; read 2026-11.
+    price_share: float = _setting(0.5, "of the list price, where the list has no price for batches", 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """How a pack's answer comes, and why in one sentence."""
+
+    name: str
+    reason: str
+
+
+def choose_mode(
+    policy: BatchPolicy,
+    *,
+    asked: str,
+    provider: str,
+    packs: int,
+    usd_sync: Decimal | None,
+    usd_batch: Decimal | None,
+) -> Mode:
+    """The mode of packs that go to one model of this provider. `asked` is the run's: sync, async or auto.
+
+    `packs` is how many of the run's packs go there; the dollars are the same call's in both modes, None when unknown.
+    """
+    if asked == "sync":
+        return Mode(name="sync", reason="The run was asked for in sync mode.")
+    if not supports_batches(provider):
+        return Mode(name="sync", reason=f"Provider {provider} takes no batches.")
+    if asked == "async":
+        return Mode(name="async", reason="The run was asked for in async mode.")
+    expires_h = LIMITS[provider].expires_h
+    if policy.deadline_h < expires_h:
+        return Mode(
+            name="sync",
+            reason=f"Answers may take {policy.deadline_h:g} h, and a batch at {provider} may take {expires_h} h.",
+        )
+    if packs < policy.min_packs:
+        return Mode(name="sync", reason=f"Only {packs} packs go there, and a batch takes {policy.min_packs} or more.")
+    if usd_sync is not None and usd_batch is not None and usd_batch >= usd_sync:
+        return Mode(name="sync", reason="A batch costs no less there.")
+    return Mode(
+        name="async",
+        reason=f"{packs} packs go there, and answers may take {policy.deadline_h:g} h, so they go in batches at a lower price.",
+    )
+
+
+def after_last_round(policy: BatchPolicy, *, rounds: int) -> Mode | None:
+    """What becomes of a pack whose blocks have been in so many batches; None: it goes into the next one."""
+    if rounds < policy.rounds:
+        return None
+    left = f"After {rounds} of {policy.rounds} batches"
+    if policy.finish_sync:
+        return Mode(name="sync", reason=f"{left} it is asked in sync mode.")
+    return Mode(name="fail", reason=f"{left} without an answer its blocks fail, as batches.finish_sync is false.")

@@ -1,0 +1,218 @@
+"""Submit: a shard's waiting packs go to providers in batches, each intent committed before anybody is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenopt_pipeline.domain.adoption import listing_reaches_back_to
+from tokenopt_pipeline.domain.batch_policy import after_last_round
+from tokenopt_pipeline.domain.batches import LIMITS, Batch, BatchOutcome, BatchState, custom_id, split_by_limits
+from tokenopt_pipeline.domain.calls import AnsweredCall
+from tokenopt_pipeline.domain.errors import (
+    BatchNotMade,
+    BudgetExceeded,
+    FatalForRun,
+    InvalidInput,
+    TerminalError,
+    TransientError,
+)
+from tokenopt_pipeline.domain.moves import Asks
+from tokenopt_pipeline.domain.outputs import Finding, failed_answer
+from tokenopt_pipeline.domain.retries import NextStep
+from tokenopt_pipeline.domain.runs import Run, RunState, Shard
+from tokenopt_pipeline.ports import (
+    BatchProvider,
+    CallStore,
+    IntendedCall,
+    Models,
+    PackStore,
+    Prices,
+    UnsentPack,
+)
+from tokenopt_pipeline.stages.batching import LOOK_S, Batching
+from tokenopt_pipeline.stages.settle import PreparedCall, prepare_call
+
+# Stands in for an id whose number is not known yet: no real one is longer.
+_LONGEST_ID = custom_id("0" * 16, 2**63)
+_TIMEOUT_CLASS = "BatchRoundsSpent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitter:
+    """Hands the packs of one run to providers."""
+
+    run: Run
+    batching: Batching
+    packs: PackStore
+    calls: CallStore
+    models: Models
+    #: Of batches.
+    prices: Prices
+
+    def submit(self, shard: Shard) -> dict[str, int]:
+        """Submits what waits; counts of batches and requests. The shard is the caller's.
+
+        Raises FatalForRun when a provider refuses a batch, BudgetExceeded when nothing more can be paid. What a provider
+        cannot be asked now waits for the next time.
+        """
+        counts = {"batches": 0, "requests": 0}
+        self._resolve_intents(shard)
+        if self.run.state is not RunState.OPEN:
+            return counts
+        by_group: dict[tuple[str, Asks, int], list[UnsentPack]] = {}
+        for unsent in self.batching.intents.unsent(shard):
+            left = after_last_round(self.run.policy.batches, rounds=unsent.rounds)
+            if left is None:
+                group = (str(unsent.pack.route.model), unsent.pack.origin.asks, unsent.rounds)
+                by_group.setdefault(group, []).append(unsent)
+            elif left.name == "sync":
+                self.batching.intents.set_mode([unsent.pack.pack_no], mode="sync", reason=left.reason)
+            else:
+                self._fail(unsent, left.reason)
+        for (_, _, rounds), waiting in by_group.items():
+            for batch in self._made(waiting, round_no=rounds + 1):
+                counts["batches"] += 1
+                counts["requests"] += batch.n_requests
+        return counts
+
+    def _resolve_intents(self, shard: Shard) -> None:
+        """Intents that an earlier process left: nobody makes them any more, since the shard is ours."""
+        for batch in self.batching.book.open_batches(shard):
+            if batch.state is BatchState.INTENDED:
+                self._find(batch)
+            if batch.state is BatchState.ENDED and batch.outcome is BatchOutcome.UNBORN:
+                self._release(batch)
+
+    def _find(self, batch: Batch) -> None:
+        provider = self.batching.supply.batches(batch.provider, self.run.kind)
+        if provider is None:
+            return
+        try:
+            since = listing_reaches_back_to(batch.asked_at or batch.intended_at)
+            listed = provider.listed(since=since, timeout_s=LOOK_S) if batch.asked_at is not None else []
+        except TransientError:
+            return
+        found = self.batching.resolve(batch, provider, listed, timeout_s=self.run.policy.calls.timeout_s)
+        if found == "unborn":
+            self._release(batch)
+
+    def _release(self, batch: Batch) -> None:
+        self.batching.imports.close(
+            batch,
+            error_class="BatchUnborn",
+            message="the provider never had the batch",
+            may_be_billed=False,
+            now=self.batching.clock.now(),
+        )
+
+    def _made(self, waiting: Sequence[UnsentPack], *, round_no: int) -> list[Batch]:
+        """Batches of packs that ask one model the same, in order."""
+        provider_name = waiting[0].pack.route.model.provider
+        provider = self.batching.supply.batches(provider_name, self.run.kind)
+        if provider is None:
+            raise InvalidInput(f"provider {provider_name} takes no batches here; `--mode sync` asks without them")
+        prepared = [self._prepared(unsent) for unsent in waiting]
+        sizes = [len(provider.line(_LONGEST_ID, call.request)) + 1 for call in prepared]
+        made: list[Batch] = []
+        for span in split_by_limits(sizes, LIMITS[provider_name]):
+            batch = self._submitted(
+                provider, prepared[span.start : span.stop], round_no=round_no, n_bytes=sum(sizes[i] for i in span)
+            )
+            if batch is None:
+                # The next one would fare no better now.
+                break
+            made.append(batch)
+        return made
+
+    def _submitted(
+        self, provider: BatchProvider, prepared: Sequence[PreparedCall], *, round_no: int, n_bytes: int
+    ) -> Batch | None:
+        """One batch; None when the provider could not be asked, or nobody knows whether it took it."""
+        batching, now = self.batching, self.batching.clock.now()
+        intended = [
+            IntendedCall(pack=c.pack, fingerprint=c.fingerprint, usd_ceiling=c.assumptions.usd_ceiling)
+            for c in prepared
+        ]
+        try:
+            batch, call_nos = batching.intents.intend(self.run, intended, round_no=round_no, n_bytes=n_bytes, now=now)
+        except BudgetExceeded:
+            # What is under way is reserved at its ceiling; its answers may leave enough over.
+            if batching.book.open_batches(prepared[0].pack.shard):
+                return None
+            raise
+        lines = [
+            provider.line(custom_id(batch.key, number), call.request)
+            for number, call in zip(call_nos, prepared, strict=False)
+        ]
+        batching.intents.asking(batch, now=now)
+        try:
+            made = provider.create(
+                tag=batch.tag,
+                model=prepared[0].request.model.ref.model,
+                lines=lines,
+                timeout_s=self.run.policy.calls.timeout_s,
+            )
+        except BatchNotMade as problem:
+            batching.book.ended(batch, BatchOutcome.UNBORN, n_done=0, problem=str(problem), now=batching.clock.now())
+            self._release(batch)
+            return None
+        except TransientError as problem:
+            batching.book.noted(batch, look_at=batching.look_at(batch), now=batching.clock.now(), problem=str(problem))
+            self._find(self._again(batch))
+            return None
+        except TerminalError as problem:
+            # It said no: there is no batch.
+            batching.book.ended(batch, BatchOutcome.UNBORN, n_done=0, problem=str(problem), now=batching.clock.now())
+            self._release(batch)
+            if isinstance(problem, FatalForRun):
+                raise
+            raise FatalForRun(f"the provider refuses the batch: {problem}") from problem
+        now = batching.clock.now()
+        batching.book.submitted(batch, made.batch_id, is_adopted=False, now=now, look_at=batching.look_at(batch))
+        return batch
+
+    def _again(self, batch: Batch) -> Batch:
+        """The batch as it is stored now."""
+        shard = Shard(run_no=batch.run_no, shard_no=batch.shard_no)
+        return next(b for b in self.batching.book.open_batches(shard) if b.batch_no == batch.batch_no)
+
+    def _prepared(self, unsent: UnsentPack) -> PreparedCall:
+        pack = unsent.pack
+        return prepare_call(
+            self.run,
+            pack,
+            self.packs.members(pack.pack_no),
+            model=self.models.spec(pack.route.model),
+            prices=self.prices,
+        )
+
+    def _fail(self, unsent: UnsentPack, reason: str) -> None:
+        """Every block of the pack fails; nobody is asked, and nothing is billed."""
+        call, now = self._prepared(unsent), self.batching.clock.now()
+        call_no = self.calls.begin(call.pack, fingerprint=call.fingerprint, usd_ceiling=None, now=now)
+        failed = tuple((m.block_no, Finding.MISSING) for m in call.members)
+        self.calls.settle(
+            AnsweredCall(
+                call_no=call_no,
+                pack=call.pack,
+                members=call.members,
+                request_fingerprint=call.fingerprint,
+                prefix=call.request.prefix,
+                response=None,
+                usd=None,
+                latency_ms=0,
+                assumptions=call.assumptions,
+                answer=failed_answer(len(call.members), Finding.MISSING, reason),
+                next_step=NextStep(
+                    done=(),
+                    again=(),
+                    failed=failed,
+                    attempts=tuple((m.block_no, m.attempts_before) for m in call.members),
+                ),
+                again=(),
+                error_class=_TIMEOUT_CLASS,
+                error_message=reason,
+            ),
+            now=now,
+        )

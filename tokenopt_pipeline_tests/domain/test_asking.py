@@ -1,0 +1,41 @@
+"""A pack asks the run's schema, or how hard its blocks are."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenopt_pipeline.domain.asking import asked_of
+from tokenopt_pipeline.domain.classification import FIELD
+from tokenopt_pipeline.domain.moves import Asks
+from tokenopt_pipeline.domain.runs import Run, RunKind, RunState
+from tokenopt_pipeline_tests.factories import a_policy, a_schema
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run(
+        run_no=1,
+        run_id="r",
+        collection="c",
+        schema=a_schema(),
+        prompt_tokens=500,
+        policy=a_policy(),
+        policy_hash="h",
+        mode="sync",
+        kind=RunKind.SIMULATED,
+        state=RunState.OPEN,
+        n_blocks=1,
+        n_shards=1,
+        classification_tokens=90,
+    )
+
+
+@pytest.mark.parametrize("asks", [Asks.ANSWER, Asks.SECOND_OPINION])
+def test_answers_and_second_opinions_are_asked_the_same(run: Run, asks: Asks) -> None:
+    asked = asked_of(run, asks)
+    assert (asked.schema, asked.prompt_tokens) == (run.schema, 500)
+
+
+def test_a_first_pass_asks_one_word(run: Run) -> None:
+    asked = asked_of(run, Asks.CLASSIFICATION)
+    assert (list(asked.schema.properties), asked.prompt_tokens) == ([FIELD], 90)

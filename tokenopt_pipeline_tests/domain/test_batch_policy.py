@@ -1,0 +1,59 @@
+"""A pack goes in a batch only for a declared reason, and its blocks leave the last round in one declared way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tokenopt_pipeline.domain.batch_policy import BatchPolicy, Mode, after_last_round, choose_mode
+
+PATIENT = BatchPolicy(deadline_h=48)
+
+
+def mode(policy: BatchPolicy = PATIENT, **changes: Any) -> Mode:
+    values: dict[str, Any] = {
+        "asked": "auto",
+        "provider": "openai",
+        "packs": 100,
+        "usd_sync": Decimal(2),
+        "usd_batch": Decimal(1),
+    }
+    return choose_mode(policy, **{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "name", "reason"),
+    [
+        (PATIENT, {}, "async", "100 packs go there"),
+        (PATIENT, {"usd_batch": None}, "async", "100 packs go there"),
+        (PATIENT, {"asked": "sync"}, "sync", "asked for in sync mode"),
+        (BatchPolicy(), {"asked": "async", "packs": 1}, "async", "asked for in async mode"),
+        (PATIENT, {"asked": "async", "provider": "mine"}, "sync", "Provider mine takes no batches."),
+        (BatchPolicy(), {}, "sync", "Answers may take 0 h, and a batch at openai may take 24 h."),
+        (BatchPolicy(deadline_h=24), {"provider": "google"}, "sync", "a batch at google may take 48 h"),
+        (BatchPolicy(deadline_h=24), {}, "async", "answers may take 24 h"),
+        (PATIENT, {"packs": 19}, "sync", "Only 19 packs go there, and a batch takes 20 or more."),
+        (PATIENT, {"usd_batch": Decimal(2)}, "sync", "A batch costs no less there."),
+    ],
+)
+def test_the_mode_follows_from_declared_inputs_and_says_why(
+    policy: BatchPolicy, changes: dict[str, Any], name: str, reason: str
+) -> None:
+    found = mode(policy, **changes)
+    assert found.name == name
+    assert reason in found.reason
+    assert found.reason.endswith(".")
+
+
+def test_blocks_leave_the_last_round_as_the_policy_says() -> None:
+    policy = BatchPolicy(rounds=2)
+    assert after_last_round(policy, rounds=1) is None
+    left = after_last_round(policy, rounds=2)
+    assert left is not None
+    assert left.name == "sync"
+    failing = after_last_round(replace(policy, finish_sync=False), rounds=2)
+    assert failing is not None
+    assert failing.name == "fail"
