@@ -68,6 +68,12 @@ class RetryPolicy:
 
     max_attempts: int = _setting(3, "answers a block may spoil before it fails", 1, 10)
     transient_tries: int = _setting(8, "tries of one request against an unavailable provider", 1, 100)
+    max_extra_share: float = _setting(
+        0.5,
+        "cost of packs asked again, of what all others cost; past it what is left fails, after twenty packs",
+        0.0,
+        10.0,
+    )
     backoff_base_s: float = _setting(0.5, "first wait; doubles with every try", 0.0, 60.0)
     backoff_ceiling_s: float = _setting(60.0, "longest wait, also against a provider's Retry-After", 0.0, 3600.0)
 

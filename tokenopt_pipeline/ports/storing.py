@@ -17,6 +17,7 @@ from tokenopt_pipeline.domain.learning import CountedCall, PrefixedCall
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, PlannableBlock
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision
 from tokenopt_pipeline.domain.prefixes import Prefix
+from tokenopt_pipeline.domain.retries import AskedAgain
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, Shard
 
@@ -120,7 +121,15 @@ class PackStore(Protocol):
         ...
 
 
-class CallStore(Protocol):
+class SplitLedger(Protocol):
+    """What splits cost."""
+
+    def asked_again(self, run_no: int) -> AskedAgain:
+        """What splits have cost the run so far."""
+        ...
+
+
+class CallStore(SplitLedger, Protocol):
     """Calls: intent before, everything else after."""
 
     def begin(self, pack: OpenPack, *, fingerprint: str, usd_ceiling: Decimal | None, now: datetime) -> int:

@@ -20,7 +20,7 @@ from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.moves import Asks, Move, fallback, to_fallback
 from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
-from tokenopt_pipeline.domain.retries import Again, NextStep
+from tokenopt_pipeline.domain.retries import Again, NextStep, failed_instead, refusal_to_ask_again
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
 from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, unpriced
@@ -50,6 +50,7 @@ class Follower:
 
     def follow(self, call: AnsweredCall) -> AnsweredCall:
         """The call with what follows for each of its blocks, and the packs that this takes."""
+        call = self._within_bound(call)
         asked = asked_of(self.run, call.pack.origin.asks)
         found = consequences_of(
             self.run.policy.routing,
@@ -67,6 +68,22 @@ class Follower:
         return replace(
             call, next_step=step, again=[*again, *self._moved(call.pack, call.members, found)], consequences=found
         )
+
+    def _within_bound(self, call: AnsweredCall) -> AnsweredCall:
+        """The call, asking nothing again when that has cost the run too much already."""
+        if not call.next_step.again:
+            return call
+        refusal = refusal_to_ask_again(self.run.policy.retries, self.calls.asked_again(self.run.run_no))
+        if refusal is None:
+            return call
+        outputs = {m.block_no: output for m, output in zip(call.members, call.answer.outputs, strict=True)}
+        stopped = {block_no for group in call.next_step.again for block_no in group.block_nos}
+        said = tuple(
+            replace(output, detail=f"{output.detail}; {refusal}") if block_no in stopped else output
+            for block_no, output in outputs.items()
+        )
+        step = failed_instead(call.next_step, {block_no: output.finding for block_no, output in outputs.items()})
+        return replace(call, next_step=step, answer=replace(call.answer, outputs=said))
 
     def goes_around(self, pack: OpenPack) -> bool:
         """Whether the pack's model is known not to answer, and the next one is asked instead."""

@@ -61,6 +61,7 @@ _WHOLE_NUMBERS: list[tuple[str, float, float]] = [
 _NUMBERS: list[tuple[str, float, float]] = [
     ("caching.implicit_hit_share", 0.0, 1.0),
     ("packing.overflow_probability", 0.0001, 0.5),
+    ("retries.max_extra_share", 0.0, 10.0),
     ("retries.backoff_base_s", 0.0, 60.0),
     ("retries.backoff_ceiling_s", 0.0, 3_600.0),
     ("calls.timeout_s", 1.0, 3_600.0),
