@@ -60,6 +60,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         },
         "skipped_by_rule": predicted.skipped_by_rule,
         "reused_by_rule": predicted.reused_by_rule,
+        "too_large": predicted.too_large,
         "checks": list(predicted.checks),
         "tiers_within_budget": tiers_within_budget(request),
         "packs": predicted.packs,
@@ -140,6 +141,8 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
             f"  {route['tier']:<9} {route['model']} {other}{route['mode']}: {route['expected']['calls']:,} calls, {dollars(route['low']['usd'])} / "
             f"{dollars(route['expected']['usd'])} / {dollars(route['high']['usd'])}; {source}"
         )
+    if p["too_large"]:
+        lines.append(f"too large   {p['too_large']:,} blocks fit into no request; they will fail without being asked")
     if p["budget_usd"] is not None:
         lines.append(f"budget      {dollars(p['budget_usd'])}: {_verdict(p)}")
     return [

@@ -122,6 +122,18 @@ def answer_tokens(schema: ExtractionSchema, policy: PackingPolicy) -> int:
     return min(max(total, policy.per_block_output_tokens), policy.max_output_tokens)
 
 
+def too_large(block: PackableBlock, model: ModelSpec, *, prefix_tokens: int) -> str | None:
+    """Why no request about the block can fit into the model's context, in one sentence; None while one may."""
+    line = model.billed_tokens(block.tokens + LINE_OVERHEAD_TOKENS)
+    needed = line + model.billed_tokens(prefix_tokens) + model.request_overhead_tokens
+    if needed < model.context_tokens:
+        return None
+    return (
+        f"the block and what stands before it take about {needed:,} tokens, and {model.ref} takes {model.context_tokens:,}; "
+        "it was not asked"
+    )
+
+
 def pack_limits(
     schema: ExtractionSchema,
     policy: PackingPolicy,

@@ -108,8 +108,11 @@ class PackStore(Protocol):
         """Kept blocks that are in no pack yet, in document order."""
         ...
 
-    def add(self, shard: Shard, packs: Iterator[NewPack], *, now: datetime) -> int:
-        """Stores packs and marks their blocks submitted, in one transaction; how many were added."""
+    def add(self, shard: Shard, packs: Iterator[NewPack], *, refused: Mapping[int, str], now: datetime) -> int:
+        """Stores packs and marks their blocks submitted, in one transaction; how many were added.
+
+        `refused`: block -> why it fits into no request; such blocks fail.
+        """
         ...
 
     def open_packs(self, shard: Shard) -> list[OpenPack]:

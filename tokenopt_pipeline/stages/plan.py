@@ -20,6 +20,7 @@ from tokenopt_pipeline.domain.prompts import system_prompt
 from tokenopt_pipeline.domain.routing import ModelRef, models_reachable, parse_model_ref, tiers_reachable
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, answer_recipe, shard_spans
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
+from tokenopt_pipeline.domain.smallest_answers import smallest_answer_tokens
 from tokenopt_pipeline.ports import (
     AnswerValidators,
     CollectionStore,
@@ -128,8 +129,7 @@ def check_askable(request: RunRequest, *, models: Models, prices: Prices, valida
     if request.resolved.policy.bridge.enabled:
         raise InvalidInput("bridge.enabled = True: no run calls tools in this version; leave it false")
     validators.check_schema(request.schema)
-    for ref in models_reachable(request.resolved.policy.routing):
-        models.spec(ref)
+    _check_answers_fit(request, models)
     for ref in _without_price(request.resolved.policy, prices):
         run = request.resolved.policy.run
         if not run.allow_unknown_price:
@@ -138,6 +138,19 @@ def check_askable(request: RunRequest, *, models: Models, prices: Prices, valida
                 f"models.{ref}.price in the policy gives it a price"
             )
         raise PriceUnknown(f"model {ref} has no known list price, so a budget of ${run.budget_usd} cannot be kept")
+
+
+def _check_answers_fit(request: RunRequest, models: Models) -> None:
+    """Raises InvalidInput when a model is unknown, or may not write as much as the shortest answer takes."""
+    packing = request.resolved.policy.packing
+    smallest = smallest_answer_tokens(answer_form(request.schema, packing.output_form).asked.answer_schema)
+    for ref in models_reachable(request.resolved.policy.routing):
+        limit = min(models.spec(ref).max_output_tokens, packing.max_output_tokens)
+        if smallest > limit:
+            raise InvalidInput(
+                f"schema {request.schema.ref}: its shortest answer takes at least {smallest:,} tokens, and {ref} may write {limit:,} "
+                "(the model's limit or packing.max_output_tokens)"
+            )
 
 
 def _without_price(policy: Policy, prices: Prices) -> Iterator[ModelRef]:

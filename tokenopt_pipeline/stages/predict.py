@@ -17,7 +17,7 @@ from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks
-from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs
+from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs, too_large
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.routing import ModelRef, Route, RouteTable, default_model
@@ -73,6 +73,8 @@ class Prediction:
     routes: tuple[PredictedRoute, ...]
     #: What the checks of answers are worth, a sentence each.
     checks: tuple[str, ...] = ()
+    #: Blocks that fit into no request of their model: they will fail without being asked.
+    too_large: int = 0
 
     @property
     def reused(self) -> int:
@@ -134,6 +136,7 @@ def predict_run(
         usd_baseline=planner.baseline(sorted_out, kept),
         routes=routes,
         checks=tuple(check.sentence(*(per_block(ref, check.blocks) for ref in check.models)) for check in checks),
+        too_large=planner.too_large,
     )
 
 
@@ -225,6 +228,7 @@ class _Planner:
     prefixes: Mapping[Asks, int]
     #: Model -> how its packs are asked, and why.
     modes: dict[str, Mode] = field(default_factory=dict)
+    too_large: int = 0
     _loads: dict[tuple[str, ModelRef, Asks], Load] = field(default_factory=dict)
 
     def take(self, leg: Leg) -> None:
@@ -245,7 +249,10 @@ class _Planner:
             cliff = price_cliff(partial(self.prices.usd, leg.model), most=model.context_tokens)
             load = self._loads[leg.tier, leg.model, leg.asks] = Load(model=model, cliff_tokens=cliff)
         size = policy.run.shard_blocks
-        for _, shard in groupby(leg.blocks, key=lambda block: block.ordinal // size):
+        fitting = [block for block in leg.blocks if too_large(block, model, prefix_tokens=prefix) is None]
+        if leg.asks is Asks.ANSWER:
+            self.too_large += len(leg.blocks) - len(fitting)
+        for _, shard in groupby(fitting, key=lambda block: block.ordinal // size):
             load.add(plan_packs(shard, limits, policy.packing, model), prefix_tokens=prefix)
 
     def routes(self, *, only: str | None = None) -> Iterator[PredictedRoute]:

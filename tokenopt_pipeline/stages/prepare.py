@@ -18,7 +18,7 @@ from tokenopt_pipeline.domain.caching import (
 from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening
-from tokenopt_pipeline.domain.packing import PackLimits, pack_limits, plan_packs
+from tokenopt_pipeline.domain.packing import PackLimits, pack_limits, plan_packs, too_large
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
@@ -98,7 +98,10 @@ def unpriced(policy: Policy, prices: Prices) -> Hindered:
 
 
 def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, prices: Prices, now: datetime) -> int:
-    """Puts every kept block that is in no pack yet into one; how many packs were added."""
+    """Puts every kept block that is in no pack yet into one; how many packs were added.
+
+    A block that can never fit into its model's context fails here, before anything is asked.
+    """
     routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
     by_route: dict[Route, list[KeptBlock]] = {}
     hindered = unpriced(run.policy, prices)
@@ -106,6 +109,7 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
         route = routes.route(block_type=block.type, n_tokens=block.packable.tokens, language=block.language)
         by_route.setdefault(route, []).append(block)
     planned = []
+    refused: dict[int, str] = {}
     for route, blocks in by_route.items():
         move = opening(run.policy.routing, route, hindered)
         asked, model = asked_of(run, move.origin.asks), models.spec(move.route.model)
@@ -118,7 +122,13 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
             tier=move.route.tier,
             lengths=asked.lengths(run, model),
         )
-        packables = (b.packable for b in blocks)
+        packables = []
+        for block in blocks:
+            problem = too_large(block.packable, model, prefix_tokens=asked.prompt_tokens)
+            if problem is None:
+                packables.append(block.packable)
+            else:
+                refused[block.packable.block_no] = problem
         planned += [(move, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
     if run.mode != "sync":
         planned = with_modes(run, planned, prices=prices)
@@ -158,7 +168,7 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
             )
         return new
 
-    return packs.add(shard, iter(new_packs()), now=now)
+    return packs.add(shard, iter(new_packs()), refused=refused, now=now)
 
 
 def _prefix_of(move: Move) -> tuple[str, Asks]:

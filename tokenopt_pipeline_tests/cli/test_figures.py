@@ -128,6 +128,7 @@ def _a_plan(**changes: Any) -> dict[str, Any]:
         "routes": [route, {**route, "tier": "small", "is_chosen": False, "answers_learnt_from": 1_200}],
         "budget_usd": None,
         "checks": [],
+        "too_large": 3,
         "tiers_within_budget": {},
         **changes,
     }
@@ -144,6 +145,7 @@ def test_a_plan_says_that_nothing_was_spent_and_what_three_amounts_are_expected(
     assert "lengths estimated from the schema alone, an upper estimate" in text
     assert "small     a/b would be sync: 63 calls" in text
     assert "lengths learnt from 1,200 answers" in text
+    assert "3 blocks fit into no request" in text
     assert "baseline    — predicted" in text
 
 

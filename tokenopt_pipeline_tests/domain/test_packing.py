@@ -20,6 +20,7 @@ from tokenopt_pipeline.domain.packing import (
     answer_tokens,
     pack_limits,
     plan_packs,
+    too_large,
 )
 from tokenopt_pipeline.domain.packing_policy import PackingPolicy
 from tokenopt_pipeline_tests.domain.generated import examples
@@ -350,3 +351,13 @@ def test_a_small_models_window_is_not_eaten_by_reserves_that_were_meant_for_larg
     limits = pack_limits(a_schema(), PackingPolicy(), small, prefix_tokens=300)
     # 8192 - 2048 (the answer) - 512 (a sixteenth) - 300
     assert (limits.input_budget_tokens, limits.output_budget_tokens) == (5_332, 2_048)
+
+
+def test_only_a_block_that_can_never_fit_is_refused_and_the_reason_has_the_figures() -> None:
+    model = a_model(context_tokens=10_000, request_overhead_tokens=84)
+    # 900 before it, 84 of the provider's own and 16 around it
+    assert too_large(a_block(tokens=8_999), model, prefix_tokens=900) is None
+    assert too_large(a_block(tokens=9_000), model, prefix_tokens=900) == (
+        "the block and what stands before it take about 10,000 tokens, and anthropic/claude-sonnet-5-5 takes 10,000; "
+        "it was not asked"
+    )

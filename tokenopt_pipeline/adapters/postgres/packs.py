@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 
@@ -14,6 +14,7 @@ from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.moves import Asks, Cause, Origin
+from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packing import PackableBlock
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, StandingAnswer
 from tokenopt_pipeline.domain.routing import Route, parse_model_ref
@@ -39,13 +40,25 @@ class PostgresPacks:
                 language=r["language"],
             )
 
-    def add(self, shard: Shard, packs: Iterator[NewPack], *, now: datetime) -> int:
-        """Stores packs and marks their blocks submitted, in one transaction; how many were added."""
+    def add(self, shard: Shard, packs: Iterator[NewPack], *, refused: Mapping[int, str], now: datetime) -> int:
+        """Stores packs and marks their blocks submitted, in one transaction; how many were added.
+
+        `refused`: block -> why it fits into no request; such blocks fail.
+        """
         added = 0
         with store_errors(), self._connection.transaction():
             while some := list(islice(packs, _WRITE_AT_ONCE)):
                 insert_packs(self._connection, shard, some, now=now)
                 added += len(some)
+            if refused:
+                found = [{"block_no": block_no, "detail": detail} for block_no, detail in refused.items()]
+                change(
+                    self._connection,
+                    "refuse_blocks",
+                    run_no=shard.run_no,
+                    error_class=Finding.TOO_LARGE.value,
+                    refused=json.dumps(found),
+                )
             change(self._connection, "submit_blocks", run_no=shard.run_no, shard_no=shard.shard_no)
         return added
 
