@@ -10,13 +10,18 @@ from tokenopt_pipeline import assembly
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
+from tokenopt_pipeline.adapters.postgres.stories import models_text
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.figures import dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
 from tokenopt_pipeline.domain.forecasts import Amounts, Forecast
+from tokenopt_pipeline.domain.reuse import Asking, why_not_reused
 from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
-from tokenopt_pipeline.stages.plan import learn, run_mode
+from tokenopt_pipeline.stages.plan import RunRequest, learn, recipe_of, run_mode
 from tokenopt_pipeline.stages.predict import predict_run
+
+# Runs of which it is said why their answers are not taken.
+_MOST_RUNS = 3
 
 
 def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
@@ -60,6 +65,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         },
         "skipped_by_rule": predicted.skipped_by_rule,
         "reused_by_rule": predicted.reused_by_rule,
+        "not_reused": _not_reused(request, tables),
         "too_large": predicted.too_large,
         "checks": list(predicted.checks),
         "tiers_within_budget": tiers_within_budget(request),
@@ -92,6 +98,23 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         "kind": request.kind.value,
         "violations": 0,
     }
+
+
+def _not_reused(request: RunRequest, tables: Mapping[str, Any]) -> list[str]:
+    """Why answers that other runs have are not taken, a sentence per run, the newest first."""
+    recipe = recipe_of(request, tables["models"])
+    ours = Asking(
+        run_id="",
+        kind=request.kind.value,
+        schema_ref=request.schema.ref,
+        schema_hash=request.schema.schema_hash,
+        form=request.resolved.policy.packing.output_form,
+        models=models_text(request.resolved.policy.routing.models),
+        recipe=recipe,
+    )
+    others = tables["planning"].answered_otherwise(request.collection, answer_recipe=recipe)
+    is_enabled = request.resolved.policy.reuse.enabled
+    return [f"{o.blocks:,} blocks: {why_not_reused(ours, [o], is_enabled=is_enabled)}" for o in others[:_MOST_RUNS]]
 
 
 def _forecast_document(forecast: Forecast) -> dict[str, Any]:
@@ -141,6 +164,7 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
             f"  {route['tier']:<9} {route['model']} {other}{route['mode']}: {route['expected']['calls']:,} calls, {dollars(route['low']['usd'])} / "
             f"{dollars(route['expected']['usd'])} / {dollars(route['high']['usd'])}; {source}"
         )
+    lines += [f"not reused  {said}" for said in p["not_reused"]]
     if p["too_large"]:
         lines.append(f"too large   {p['too_large']:,} blocks fit into no request; they will fail without being asked")
     if p["budget_usd"] is not None:

@@ -129,6 +129,7 @@ def _a_plan(**changes: Any) -> dict[str, Any]:
         "budget_usd": None,
         "checks": [],
         "too_large": 3,
+        "not_reused": ["40 blocks: run r1 answered it under the plain form of answers."],
         "tiers_within_budget": {},
         **changes,
     }
@@ -146,6 +147,7 @@ def test_a_plan_says_that_nothing_was_spent_and_what_three_amounts_are_expected(
     assert "small     a/b would be sync: 63 calls" in text
     assert "lengths learnt from 1,200 answers" in text
     assert "3 blocks fit into no request" in text
+    assert "not reused  40 blocks: run r1 answered it under the plain form of answers." in text
     assert "baseline    — predicted" in text
 
 
