@@ -38,6 +38,8 @@ class Answer:
     #: None when the output is not in the agreed form although it calls a function.
     values: Mapping[str, object] | None
     is_correct: bool
+    #: As the model wrote it.
+    raw: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class Query:
     query_id: str
     task: str
     text: str
+    #: The extraction schema as a schema file has it.
+    document: Mapping[str, object]
     schema: ExtractionSchema
     answers: Mapping[str, Answer]
 
@@ -58,14 +62,18 @@ def read_queries(path: Path, *, models: Collection[str] | None = None) -> Iterat
             functions = record["functions"] if isinstance(record["functions"], list) else [record["functions"]]
             declared = {_plain(f["name"]): f for f in functions}
             is_code = record["task"] in _CODE_TASKS
+            document = _document(functions, record["task"], is_code=is_code)
             yield Query(
                 query_id=record["query_id"],
                 task=record["task"],
                 text=record["text"],
-                schema=_schema(functions, record["task"], is_code=is_code),
+                document=document,
+                schema=parse_schema(document, name="calls"),
                 answers={
                     model: Answer(
-                        values=_read(output["raw"], declared, is_code=is_code), is_correct=bool(output["correct"])
+                        values=_read(output["raw"], declared, is_code=is_code),
+                        is_correct=bool(output["correct"]),
+                        raw=str(output["raw"]),
                     )
                     for model, output in record["outputs"].items()
                     if models is None or model in models
@@ -73,7 +81,7 @@ def read_queries(path: Path, *, models: Collection[str] | None = None) -> Iterat
             )
 
 
-def _schema(functions: list[dict[str, Any]], task: str, *, is_code: bool) -> ExtractionSchema:
+def _document(functions: list[dict[str, Any]], task: str, *, is_code: bool) -> dict[str, object]:
     calls = [
         {
             "type": "object",
@@ -87,7 +95,7 @@ def _schema(functions: list[dict[str, Any]], task: str, *, is_code: bool) -> Ext
         }
         for f in functions
     ]
-    document = {
+    return {
         "ref": "calls",
         "task": task,
         "properties": {"calls": {"type": "array", "items": {"anyOf": calls}}},
@@ -95,7 +103,6 @@ def _schema(functions: list[dict[str, Any]], task: str, *, is_code: bool) -> Ext
         # A question states nothing in passing: what it puts in figures or quotes is meant to be used.
         "checks": [{"id": "uses-what-is-stated", "covers": ["numbers", "quotes"]}],
     }
-    return parse_schema(document, name="calls")
 
 
 def _fragment(part: Mapping[str, Any], *, is_code: bool) -> dict[str, Any]:

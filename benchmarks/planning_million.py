@@ -128,6 +128,7 @@ def prepared(shard_blocks: int) -> dict[str, Any]:
     from tokenopt_pipeline.adapters.postgres.packs import PostgresPacks
     from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
     from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
+    from tokenopt_pipeline.assembly import contexts_on
     from tokenopt_pipeline.domain.runs import Shard
     from tokenopt_pipeline.stages.plan import plan_run
     from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
@@ -148,7 +149,7 @@ def prepared(shard_blocks: int) -> dict[str, Any]:
             **tables,
         )
         spent["plan_s"] = time.perf_counter() - began
-        shards, store = PostgresShards(connection), PostgresPacks(connection)
+        shards, store, contexts = PostgresShards(connection), PostgresPacks(connection), contexts_on(connection)
         for shard_no in range(run.n_shards):
             shard = Shard(run_no=run.run_no, shard_no=shard_no)
             times = [time.perf_counter()]
@@ -156,7 +157,15 @@ def prepared(shard_blocks: int) -> dict[str, Any]:
             times.append(time.perf_counter())
             decide_blocks(run, shard, shards=shards)
             times.append(time.perf_counter())
-            packs += pack_blocks(run, shard, packs=store, models=tables["models"], prices=tables["prices"], now=now)
+            packs += pack_blocks(
+                run,
+                shard,
+                packs=store,
+                contexts=contexts,
+                models=tables["models"],
+                prices=tables["prices"],
+                now=now,
+            )
             times.append(time.perf_counter())
             for name, a, b in zip(("enrol_s", "decide_s", "pack_s"), times, times[1:], strict=False):
                 spent[name] += b - a

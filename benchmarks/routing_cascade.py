@@ -85,7 +85,7 @@ def report(folder: Path) -> Iterator[str]:
     for pair in (pair for pair in PAIRS if pair.subset == "bfcl"):
         yield f"{pair.small} -> {pair.mid}"
         halves = {half: with_doubts(rows_of(folder, pair, half), queries, pair) for half in ("fit", "test")}
-        second = _second_prices(folder)
+        second = second_prices(folder)
         both = {
             half: with_second_opinion([r for r in rows if r.query_id in second], queries, second, pair)
             for half, rows in halves.items()
@@ -111,7 +111,8 @@ def _fitted(learn: Sequence[OutcomeRow], *, settings: FitSettings) -> RoutingPol
     return fit(learn, settings).policy
 
 
-def _second_prices(folder: Path) -> dict[str, float]:
+def second_prices(folder: Path) -> dict[str, float]:
+    """Query -> dollars of the second cheap model's answer."""
     pair = Pair(subset="bfcl", small=SECOND, mid=PAIRS[0].mid)
     return {row.query_id: row.tiers["small"].usd for row in rows_of(folder, pair, "all")}
 

@@ -15,6 +15,8 @@ _VENDORS = {
     "openai": (("OPENAI_API_KEY",), "OPENAI_BASE_URL"),
     "google": (("GEMINI_API_KEY", "GOOGLE_API_KEY"), "GOOGLE_GEMINI_BASE_URL"),
 }
+#: Provider -> the variable with its webhooks' secret; OpenAI's is the one its SDK reads. Anthropic has no webhooks for batches.
+WEBHOOK_VARIABLES = {"openai": "OPENAI_WEBHOOK_SECRET", "google": "TOKENOPT_GOOGLE_WEBHOOK_SECRET"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +43,14 @@ class Settings:
     #: Where `custom/…` embedders are asked, and with which key; None: nowhere, no key.
     embeddings_base_url: str | None = None
     embeddings_api_key: str | None = field(default=None, repr=False)
+    #: Provider -> the secret its webhooks are signed with.
+    webhook_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: What clients of our own tool server have to show; None: one is made up for each server.
     mcp_token: str | None = None
+    #: Folder of real documents that benchmarks measure on; None: it is not on this machine.
+    documents: Path | None = None
+    #: Whether this is a continuous integration job, where nothing may be bought.
+    in_ci: bool = False
 
     @property
     def has_credentials(self) -> bool:
@@ -57,7 +65,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=Path(home).expanduser().resolve(),
         database_url=env.get("TOKENOPT_DATABASE_URL") or None,
+        webhook_secrets={name: env[variable] for name, variable in WEBHOOK_VARIABLES.items() if env.get(variable)},
         mcp_token=env.get("TOKENOPT_MCP_TOKEN") or None,
+        documents=_documents(env.get("TOKENOPT_SHARED")),
+        in_ci=env.get("CI", "").lower() not in ("", "0", "false"),
         vendors={
             name: VendorSettings(
                 has_credentials=any(env.get(variable) for variable in keys),
@@ -80,6 +91,12 @@ def variables(names: Iterable[str], environment: Mapping[str, str] | None = None
 def read_key(variable: str, environment: Mapping[str, str] | None = None) -> str | None:
     """The key that a policy's `api_key_env` names; None when the variable is unset or empty."""
     return (os.environ if environment is None else environment).get(variable) or None
+
+
+def _documents(shared: str | None) -> Path | None:
+    """`data` in the named folder, or in one called shared beside the checkout."""
+    folder = Path(shared).expanduser() if shared else Path(__file__).parents[2] / "shared"
+    return folder / "data" if (folder / "data").is_dir() else None
 
 
 def _default_home() -> str:

@@ -116,7 +116,7 @@ def request_body(request: ModelRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": request.model.ref.model,
         "max_tokens": request.max_tokens,
-        "system": [system],
+        "system": [system, {"type": "text", "text": request.found}] if request.found else [system],
         "messages": messages(request),
     }
     if request.model.thinking is not None:

@@ -186,9 +186,10 @@ def _declares_tools(request: ModelRequest) -> bool:
 
 def _body(request: ModelRequest) -> dict[str, Any]:
     # Nothing but what every such server knows: unknown fields are refused by some.
+    system = "\n\n".join(part for part in (request.system, request.found) if part)
     return {
         "model": request.model.ref.model,
-        "messages": [{"role": "system", "content": request.system}, *chat_messages(request)],
+        "messages": [{"role": "system", "content": system}, *chat_messages(request)],
         **({"tools": chat_declarations(request.tools)} if _declares_tools(request) else {}),
     }
 

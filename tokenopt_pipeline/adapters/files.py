@@ -28,6 +28,12 @@ def shipped_schemas() -> dict[str, str]:
     }
 
 
+def shipped_path(name: str) -> Path:
+    """A file or folder that stands at the top of the repository, or inside an installed package."""
+    installed = Path(str(files("tokenopt_pipeline"))) / "instance" / name
+    return installed if installed.exists() else Path(str(files("tokenopt_pipeline"))).parent / name
+
+
 def load_schema(ref: str) -> tuple[str, Mapping[str, Any]]:
     """(name, parsed JSON) of a schema file, or of a shipped schema by its name.
 

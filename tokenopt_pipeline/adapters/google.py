@@ -197,7 +197,7 @@ def _config(request: ModelRequest, timeout_s: float) -> types.GenerateContentCon
     # Shared prefixes are found without a mark, so `cache_ttl` has no say.
     return types.GenerateContentConfig(
         # What is kept stands for the system text, and beside it the API takes none.
-        system_instruction=request.system if request.kept_prefix is None else None,
+        system_instruction=_system(request) if request.kept_prefix is None else None,
         cached_content=request.kept_prefix,
         max_output_tokens=request.max_tokens,
         response_mime_type="application/json" if is_bound else None,
@@ -211,6 +211,14 @@ def _config(request: ModelRequest, timeout_s: float) -> types.GenerateContentCon
         http_options=_options(timeout_s, extra_body=said),
         should_return_http_response=True,
     )
+
+
+def _system(request: ModelRequest) -> types.Content | str:
+    from google.genai import types
+
+    if not request.found:
+        return request.system
+    return types.Content(role="user", parts=[types.Part(text=text) for text in (request.system, request.found)])
 
 
 def _options(timeout_s: float, *, extra_body: dict[str, Any] | None = None) -> types.HttpOptions:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tokenopt_pipeline.adapters.answer_reading import mapping_in, object_in
-from tokenopt_pipeline.adapters.batch_lines import Bounded, EnoughRead, line_of, moment, request_id_in
+from tokenopt_pipeline.adapters.batch_lines import Bounded, EnoughRead, append_stream, line_of, moment, request_id_in
 from tokenopt_pipeline.adapters.google import GoogleProvider, read_response
 from tokenopt_pipeline.adapters.google_errors import mapped_errors, refusal, status_behind
 from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
@@ -117,6 +117,11 @@ class GoogleBatches:
         operation, headers = self._found(batch_id, timeout_s)
         output = mapping_in(mapping_in(operation, "metadata"), "output") or mapping_in(operation, "response")
         name = output.get("responsesFile")
+        inline = mapping_in(output, "inlinedResponses").get("inlinedResponses")
+        if isinstance(inline, list):
+            # What a batch of requests without a file is answered with.
+            append_stream((line_of(_keyed(each)) + b"\n" for each in inline), to, most_bytes=most_bytes)
+            return SANDBOX_HEADER in headers
         if not isinstance(name, str):
             return None
         with mapped_errors(self._provider.secrets), to.open("ab") as file, suppress(EnoughRead):
@@ -173,6 +178,13 @@ _CODES = {
     14: "UNAVAILABLE",
     16: "UNAUTHENTICATED",
 }
+
+
+def _keyed(inlined: Any) -> dict[str, Any]:
+    """An inline answer as a line of a file has it."""
+    told = inlined if isinstance(inlined, dict) else {}
+    key = next((value for value in mapping_in(told, "metadata").values() if isinstance(value, str)), "")
+    return {"key": key, **{name: told[name] for name in ("response", "error") if name in told}}
 
 
 def _name_of(code: object) -> str:

@@ -124,7 +124,9 @@ def request_body(request: ModelRequest, strict: StrictSchema | None) -> dict[str
             body["prompt_cache_options"]["ttl"] = lifetime
             # A conversation is over in minutes, however long its prefix is to live.
             mark = {"mode": "explicit"} if lifetime == _SHORTEST else {"mode": "explicit", "ttl": _SHORTEST}
-    body["input"] = [{"role": "developer", "content": [shared]}, *items(request, mark=mark)]
+    # A message of its own: the shared one ends where it ends in every other request.
+    told = [[shared], *([[{"type": "input_text", "text": request.found}]] if request.found else [])]
+    body["input"] = [*({"role": "developer", "content": parts} for parts in told), *items(request, mark=mark)]
     if request.model.thinking is not None:
         body["reasoning"] = json.loads(request.model.thinking)
     if request.tools:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tokenopt_pipeline.domain.errors import InvalidInput, TransientError
 
@@ -33,8 +34,11 @@ class Point:
     high: float | None = None
 
 
-def write_pareto(path: Path, points: Sequence[Point], mixtures: Sequence[tuple[float, float]], *, title: str) -> None:
-    """Quality over dollars (logarithmic) of every strategy, as PNG; `mixtures` is the line of blind mixtures of tiers.
+def write_pareto(
+    path: Path | BinaryIO, points: Sequence[Point], mixtures: Sequence[tuple[float, float]], *, title: str
+) -> None:
+    """Quality over dollars (logarithmic) of every strategy, as PNG; `mixtures` is the line of blind mixtures of tiers,
+    left out when it is empty.
 
     Raises InvalidInput when the file cannot be written, PlotterMissing without Pillow.
     """
@@ -58,8 +62,9 @@ def write_pareto(path: Path, points: Sequence[Point], mixtures: Sequence[tuple[f
     draw.text((_WIDTH / 2, _HEIGHT - 36), "dollars per 1,000 blocks, logarithmic", fill=_INK, font=small, anchor="mm")
     draw.text((16, _TOP - 30), "quality", fill=_INK, font=small)
     line = [(scale.x(usd), scale.y(quality)) for usd, quality in mixtures]
-    draw.line(line, fill=_LINE, width=2)
-    draw.text(line[len(line) // 2], "  random mixture of tiers", fill=_LINE, font=small)
+    if line:
+        draw.line(line, fill=_LINE, width=2)
+        draw.text(line[len(line) // 2], "  random mixture of tiers", fill=_LINE, font=small)
     for point in points:
         x, y = scale.x(point.usd), scale.y(point.quality)
         colour = _COLOURS.get(point.name, _PLAIN)

@@ -19,6 +19,8 @@ _LONG_WRITES_COST_TWICE = frozenset({"openai"})
 # price for this model until the end of 2026; what the others cost was not at hand, and a policy can say it.
 _STORAGE_USD = {"google/gemini-3.8-flash": Decimal("0.50")}
 
+_ORDINARY = TokenUsage(input_uncached=1_000, output=1_000)
+
 
 class ListPrices:
     """`ports.Prices` at today's list prices, length tiers and cache classes included, under a policy's own."""
@@ -51,9 +53,10 @@ class ListPrices:
         plain = _listed_usd(model, usage)
         if plain is None or self._batch_share is None:
             return plain
-        # A model without a price for batches is given its plain one.
-        listed = _listed_usd(model, usage, processing="batch")
-        return plain * self._batch_share if listed is None or listed >= plain else listed
+        # A model without a price for batches is given its plain one. Classes that cost the same in batches are no sign of it.
+        if _listed_usd(model, _ORDINARY, processing="batch") == _listed_usd(model, _ORDINARY):
+            return plain * self._batch_share
+        return _listed_usd(model, usage, processing="batch")
 
     def storage_usd_per_hour(self, model: ModelRef, tokens: int) -> Decimal | None:
         """Dollars for keeping so many tokens of a prefix for an hour; None when no price is known."""

@@ -9,39 +9,41 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
 from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.custom import CustomProvider
-from tokenopt_pipeline.adapters.embedders import open_embedder
 from tokenopt_pipeline.adapters.google import GoogleProvider
 from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
-from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.openai import OpenAIProvider
-from tokenopt_pipeline.adapters.patterns import find
 from tokenopt_pipeline.adapters.postgres import migrations
 from tokenopt_pipeline.adapters.postgres.calls import PostgresCalls
 from tokenopt_pipeline.adapters.postgres.collections import PostgresCollections
 from tokenopt_pipeline.adapters.postgres.connection import Connection
+from tokenopt_pipeline.adapters.postgres.conversations import PostgresConversations
 from tokenopt_pipeline.adapters.postgres.kept_prefixes import PostgresKeptPrefixes
 from tokenopt_pipeline.adapters.postgres.migrate import migrate
 from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
 from tokenopt_pipeline.adapters.postgres.packs import PostgresPacks
-from tokenopt_pipeline.adapters.postgres.passages import PostgresPassages
-from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
-from tokenopt_pipeline.adapters.postgres.run_reading import PostgresRunReading
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.server import database_url
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
-from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.assembly.batching import batches_of, batching_on
-from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
+from tokenopt_pipeline.assembly.knowledge import (
+    contexts_on,
+    indexing_on,
+    open_run_server,
+    open_tool_host,
+    open_tools,
+    references_on,
+    retrieval_on,
+)
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.policy import Policy
@@ -49,25 +51,29 @@ from tokenopt_pipeline.domain.providers import CustomServer
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Run, RunKind
-from tokenopt_pipeline.mcp_server import run_server
-from tokenopt_pipeline.ports import (
-    BatchProvider,
-    Embedder,
-    Models,
-    PrefixKeeper,
-    Prices,
-    Provider,
-    Reachable,
-    RuleSearch,
-)
-from tokenopt_pipeline.settings import Settings, read_key, variables
-from tokenopt_pipeline.stages.index import Indexing
+from tokenopt_pipeline.ports import BatchProvider, Models, PrefixKeeper, Prices, Provider, Reachable
+from tokenopt_pipeline.settings import Settings, read_key, read_settings
+from tokenopt_pipeline.stages.conversations import OpenTools
 from tokenopt_pipeline.stages.line import Line
-from tokenopt_pipeline.stages.retrieve import Retrieval
 
-if TYPE_CHECKING:
-    from mcp.server.lowlevel import Server
-
+__all__ = [
+    "Backend",
+    "RunSupply",
+    "RunTables",
+    "collections_on",
+    "contexts_on",
+    "indexing_on",
+    "line_on",
+    "models_under",
+    "open_backend",
+    "open_database",
+    "open_run_server",
+    "open_tool_host",
+    "open_tools",
+    "prices_under",
+    "references_on",
+    "retrieval_on",
+]
 # The sandbox takes any key; this one says what it is wherever it is seen.
 _SANDBOX_KEY = "sandbox"
 
@@ -253,8 +259,19 @@ _VENDORS: Mapping[str, Callable[[str | None, str | None], Provider]] = {
 _SANDBOX_PATHS = {"anthropic": "/anthropic", "openai": "/openai/v1", "google": "/google"}
 
 
-def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool] = lambda: False) -> Line:
-    """The straight line on a connection that the caller owns. `stop` says whether somebody wants it to end."""
+def line_on(
+    connection: Connection, backend: Backend, *, url: str | None = None, stop: Callable[[], bool] = lambda: False
+) -> Line:
+    """The straight line on a connection that the caller owns. `stop` says whether somebody wants it to end.
+
+    `url` is the database's, for runs whose models have tools: their turns and tools have connections of their own.
+    """
+
+    def open_tools_of(run: Run) -> OpenTools:
+        if url is None:
+            raise InvalidInput(f"run {run.run_id} has tools, which need the database's address")
+        return open_tools(url, run, read_settings())
+
     return Line(
         runs=PostgresRuns(connection),
         shards=PostgresShards(connection),
@@ -262,6 +279,9 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
         calls=PostgresCalls(connection),
         overlays=PostgresOverlays(connection),
         prefixes=PostgresKeptPrefixes(connection),
+        contexts=contexts_on(connection),
+        conversations=PostgresConversations(connection),
+        open_tools=open_tools_of,
         supply=RunSupply(backend),
         batching=batching_on(connection, backend),
         validators=JsonSchemaValidators(),
@@ -270,62 +290,9 @@ def line_on(connection: Connection, backend: Backend, *, stop: Callable[[], bool
     )
 
 
-def open_tool_host(bridge: BridgePolicy, *, builtin: Server[Any] | None = None) -> McpHost:
-    """The tool servers of a policy, not connected to yet; the caller closes them. `builtin`: see `open_run_server`.
-
-    Raises InvalidInput when a named token is not set.
-    """
-    named = {name for server in bridge.servers for name in (*server.env, server.token_env) if name is not None}
-    return McpHost(
-        bridge.servers,
-        environment=variables({"PATH", *named}),
-        start_timeout_s=bridge.start_timeout_s,
-        builtin=builtin,
-    )
-
-
-def open_run_server(url: str, run_id: str, *, rules: RuleSearch | None = None) -> Server[Any]:
-    """The server of a run's own tools, over read-only sessions. Raises NotFound, StoreUnavailable."""
-    return run_server(PostgresRunReading(url, run_id), rules)
-
-
 def collections_on(connection: Connection) -> PostgresCollections:
     """The collection store on a connection that the caller owns."""
     return PostgresCollections(connection)
-
-
-def references_on(connection: Connection) -> PostgresReferences:
-    """References and indexes on a connection that the caller owns."""
-    return PostgresReferences(connection)
-
-
-def retrieval_on(connection: Connection, settings: Settings) -> Retrieval:
-    """Searches on a connection that the caller owns; embedders are opened when an index needs them."""
-
-    def embedder_for(name: str, dimension: int) -> Embedder:
-        embedder = _open_embedder(name if name == "minilm" else f"{name}:{dimension}", settings)
-        if embedder is None:
-            raise InvalidInput(f"embedder {name!r} cannot be opened")
-        return embedder
-
-    return Retrieval(search=PostgresPassages(connection), embedder_for=embedder_for, find=find)
-
-
-def indexing_on(connection: Connection, settings: Settings, *, embedder: str) -> Indexing:
-    """Building indexes on a connection that the caller owns. Raises InvalidInput for an embedder nobody knows."""
-    store = PostgresReferences(connection)
-    return Indexing(
-        references=store,
-        indexes=store,
-        embeddings=PostgresPassages(connection),
-        tokenizer=O200kTokenizer(),
-        retrieval=retrieval_on(connection, settings),
-        embedder=_open_embedder(embedder, settings),
-    )
-
-
-def _open_embedder(name: str, settings: Settings) -> Embedder | None:
-    return open_embedder(name, base_url=settings.embeddings_base_url, api_key=settings.embeddings_api_key)
 
 
 def _is_sandbox(base_url: str | None) -> bool:

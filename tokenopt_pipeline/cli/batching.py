@@ -237,6 +237,27 @@ def collect(as_json: bool) -> int:
     return DONE
 
 
+@click.command("cancel")
+@click.argument("run_id", metavar="RUN")
+@_AS_JSON
+@contract
+def cancel_run(run_id: str, as_json: bool) -> int:
+    """End RUN where it stands. Answers that were stored stay, batches are cancelled; nothing more is asked."""
+    from tokenopt_pipeline.adapters.clock import SystemClock
+    from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
+    from tokenopt_pipeline.cli.workspace import open_workspace
+
+    with open_workspace() as workspace:
+        runs = PostgresRuns(workspace.connection)
+        cancelled = runs.cancel(run_id, now=SystemClock().now())
+        cancel_batches(workspace, runs.find(run_id))
+    if as_json:
+        click.echo(json.dumps({"run": run_id, "cancelled": cancelled}))
+    else:
+        click.echo(f"{run_id}: {'cancelled' if cancelled else 'it had ended before'}")
+    return DONE
+
+
 def _document(row: Mapping[str, Any]) -> dict[str, Any]:
     renamed = {"batch": row["batch_no"], "run": row["run_id"], "shard": row["shard_no"]}
     rest = {k: v for k, v in row.items() if k not in ("batch_no", "run_id", "shard_no")}
@@ -259,4 +280,4 @@ def _line(told: Mapping[str, Any]) -> str:
     )
 
 
-COMMANDS = (batches,)
+COMMANDS = (batches, cancel_run)

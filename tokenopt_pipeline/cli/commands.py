@@ -298,28 +298,6 @@ def export(run_id: str, form: str, out: Path | None, everything: bool, as_json: 
     return DONE
 
 
-@tokenopt.command()
-@click.argument("run_id", metavar="RUN")
-@AS_JSON
-@contract
-def cancel(run_id: str, as_json: bool) -> int:
-    """End RUN where it stands. Answers that were stored stay, batches are cancelled; nothing more is asked."""
-    from tokenopt_pipeline.adapters.clock import SystemClock
-    from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
-    from tokenopt_pipeline.cli.batching import cancel_batches
-    from tokenopt_pipeline.cli.workspace import open_workspace
-
-    with open_workspace() as workspace:
-        runs = PostgresRuns(workspace.connection)
-        cancelled = runs.cancel(run_id, now=SystemClock().now())
-        cancel_batches(workspace, runs.find(run_id))
-    if as_json:
-        _print_json({"run": run_id, "cancelled": cancelled})
-    else:
-        click.echo(f"{run_id}: {'cancelled' if cancelled else 'it had ended before'}")
-    return DONE
-
-
 @tokenopt.command(short_help="Ingest the shipped collection and run over it.")
 @AS_JSON
 @contract
@@ -338,10 +316,19 @@ def demo(as_json: bool) -> int:
 
 
 def _add_operating_commands() -> None:
-    # In files of their own: they operate the product, prepare its references or learn from it; these here use it.
-    from tokenopt_pipeline.cli import batching, indexing, mcp_serving, operating, routing
+    # In files of their own: they operate the product, prepare its references, learn from it or measure it; these use it.
+    from tokenopt_pipeline.cli import (
+        batching,
+        benchmarking,
+        indexing,
+        mcp_serving,
+        operating,
+        routing,
+        webhooks_serving,
+    )
 
-    for command in (*operating.COMMANDS, *indexing.COMMANDS, *routing.COMMANDS, *batching.COMMANDS, mcp_serving.mcp):
+    groups = (operating.COMMANDS, indexing.COMMANDS, routing.COMMANDS, batching.COMMANDS, benchmarking.COMMANDS)
+    for command in (*(command for group in groups for command in group), mcp_serving.mcp, webhooks_serving.webhooks):
         tokenopt.add_command(command)
 
 

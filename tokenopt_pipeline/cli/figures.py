@@ -29,6 +29,8 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output {tokens['output']:,}",
         *_cache_lines(s.get("cache", {})),
+        *_bridge_lines(s.get("bridge", {})),
+        *context_lines(s.get("contexts", {})),
         *_routing_lines(s.get("routing") or {}),
         f"dollars     {dollars(s['usd'])} {s['kind']}, at list price",
         f"baseline    {dollars(s['usd_baseline'])} computed: the same blocks one per call, nothing skipped, cached or packed",
@@ -67,6 +69,28 @@ def _cache_lines(outcomes: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for name, told in outcomes.items()
         if name not in ("hit", "first")
     ]
+
+
+def _bridge_lines(bridge: Mapping[str, Any]) -> list[str]:
+    """How packs' models talked with tools, and why some were asked plainly after all."""
+    if not bridge:
+        return []
+    many = "" if bridge["conversations"] == 1 else "s"
+    gave_up = (
+        f"; asked plainly after all {sum(bridge['gave_up'].values()):,}{_by(bridge['gave_up'])}"
+        if bridge["gave_up"]
+        else ""
+    )
+    return [
+        f"bridge      {bridge['conversations']:,} conversation{many} of {bridge['turns']:,} turns; "
+        f"{bridge['tool_calls']:,} tool calls, {bridge['calls_made']:,} made{gave_up}"
+    ]
+
+
+def context_lines(contexts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What packs carry of their references, and what decided that."""
+    told = [f"{kind.replace('_', ' ')} {sum(causes.values()):,}{_by(causes)}" for kind, causes in contexts.items()]
+    return [f"references  {' · '.join(told)}"] if told else []
 
 
 def _routing_lines(told: Mapping[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ def serve(run_id: str, port: int | None) -> int:
 
     settings = read_settings()
     token = _token(settings)
-    server = assembly.open_run_server(assembly.open_database(settings), run_id)
+    server = assembly.open_run_server(assembly.open_database(settings), run_id, settings=settings)
     try:
         if port is None:
             mcp_server.serve_stdio(server)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print exactly o
 
 def run_demo(console: Any) -> dict[str, Any]:
     """Ingests the shipped collection and runs one shipped schema over it; the run's summary."""
+    from tokenopt_pipeline.adapters.files import shipped_path
     from tokenopt_pipeline.cli import running
     from tokenopt_pipeline.cli.ingesting import ingest_paths
     from tokenopt_pipeline.cli.workspace import Asked, open_workspace
@@ -30,7 +30,7 @@ def run_demo(console: Any) -> dict[str, Any]:
     with open_workspace() as workspace:
         if keys := [v.key_variable for v in workspace.settings.vendors.values() if v.has_credentials]:
             raise InvalidInput(f"the demo is for the sandbox, and {keys[0]} is set: unset it, or use `tokenopt run`")
-        folder = _shipped("demo") / "collection"
+        folder = shipped_path("demo") / "collection"
         result = ingest_paths(workspace, [folder], collection=_DEMO_COLLECTION, console=console)
         console.print(f"ingested {result['files']} files, {result['blocks']:,} blocks", highlight=False)
         asked = Asked(
@@ -182,13 +182,8 @@ def sandbox() -> None:
 @contract
 def serve(arguments: tuple[str, ...]) -> int:
     """Serve it in the foreground; `tokenopt sandbox serve --help` lists its options."""
-    return subprocess.run([sys.executable, "-m", "tokenopt_pipeline.sandbox", *arguments], check=False).returncode
-
-
-def _shipped(name: str) -> Path:
-    """A file or folder that stands at the top of the repository, or inside an installed package."""
-    installed = Path(str(files("tokenopt_pipeline"))) / "instance" / name
-    return installed if installed.exists() else Path(str(files("tokenopt_pipeline"))).parent / name
+    # In this very process: a signal sent to the command must reach the server, or it would live on alone.
+    os.execv(sys.executable, [sys.executable, "-m", "tokenopt_pipeline.sandbox", *arguments])
 
 
 COMMANDS = (up, down, doctor, init, migrate, policy, sandbox)

@@ -12,7 +12,7 @@ from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.postgres.stories import models_text
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
-from tokenopt_pipeline.cli.figures import dollars
+from tokenopt_pipeline.cli.figures import context_lines, dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
 from tokenopt_pipeline.domain.forecasts import Amounts, Forecast
 from tokenopt_pipeline.domain.reuse import Asking, why_not_reused
@@ -26,7 +26,7 @@ _MOST_RUNS = 3
 
 def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
     """The prediction in the keys that `run` and `status` use; `run` is None because there is none."""
-    request = build_request(asked, backend=assembly.open_backend(workspace.settings))
+    request = build_request(asked, backend=assembly.open_backend(workspace.settings), connection=workspace.connection)
     # A collection that does not exist is refused; one without blocks predicts nothing.
     assembly.collections_on(workspace.connection).document_ids(asked.collection)
     learned = learn(
@@ -70,7 +70,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         "checks": list(predicted.checks),
         "tiers_within_budget": tiers_within_budget(request),
         "packs": predicted.packs,
-        "calls": predicted.packs,
+        "calls": predicted.calls,
         "batches": 0,
         "tokens": {
             "input": usage.input_total,
@@ -78,6 +78,8 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
             "cache_write": usage.cache_write,
             "output": usage.output,
         },
+        "contexts": predicted.contexts,
+        "usd_bound": None if predicted.usd_bound is None else float(predicted.usd_bound),
         "usd": None if predicted.usd is None else float(predicted.usd),
         "forecast": _forecast_document(predicted.forecast),
         "routes": [
@@ -149,6 +151,8 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output {low['tokens']['output']:,} / {tokens['output']:,} / {high['tokens']['output']:,} low / expected / high",
         *(f"mode        {mode['name']} at {model}: {mode['reason']}" for model, mode in p.get("modes", {}).items()),
+        *context_lines(p.get("contexts", {})),
+        *_bound_lines(p["packs"], p.get("usd_bound")),
         *(f"check       {said}" for said in p["checks"]),
         *budget_lines(p["tiers_within_budget"]),
         f"dollars     {dollars(low['usd'])} / {dollars(p['usd'])} / {dollars(high['usd'])} low / expected / high, at list price",
@@ -188,3 +192,12 @@ def budget_lines(tiers: Mapping[str, str]) -> list[str]:
     """Which tiers the budget's own rules send block types to; nothing where it made none."""
     told = ", ".join(f"{kind} to {tier}" for kind, tier in tiers.items())
     return [f"tiers       chosen by marginal value to fit the budget: {told}"] if told else []
+
+
+def _bound_lines(packs: int, usd_bound: float | None) -> list[str]:
+    if usd_bound is None:
+        return []
+    return [
+        f"bridge      {packs:,} conversations, each priced at one round of tools; at their bounds, and asked plainly after that, "
+        f"up to {dollars(usd_bound)}"
+    ]

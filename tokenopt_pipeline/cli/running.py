@@ -40,7 +40,7 @@ def summaries_on(workspace: Workspace) -> PostgresSummaries:
 
 def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run:
     """The run these options ask for: the unfinished one of the same inputs, else a new one."""
-    request = build_request(asked, backend=assembly.open_backend(workspace.settings))
+    request = build_request(asked, backend=assembly.open_backend(workspace.settings), connection=workspace.connection)
     clock, new_id = SystemClock(), _new_run_id()
     learned = learn(
         request,

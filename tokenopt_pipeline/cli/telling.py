@@ -41,12 +41,10 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
     for call in story["calls"]:
         if call["pack_no"] != pack:
             pack = call["pack_no"]
-            source = f", {_CAUSES[call['cause']]} pack {call['parent_pack_no']}" if call["parent_pack_no"] else ""
-            yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{source}; attempts spoilt before: {call['attempts_before']}"
-            if call["pack_reason"] is not None:
-                yield f"            {call['pack_reason']}"
-            yield f"route       {call['route_reason']}"
-            yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
+            yield from _pack_lines(call)
+        if call["batch_no"] is not None:
+            outcome = f", {call['batch_outcome']}" if call["batch_outcome"] else ""
+            yield f"batch       {call['batch_no']}, round {call['batch_round']}: {call['batch_id'] or 'no id yet'}, {call['batch_state']}{outcome}"
         yield from _call_lines(call)
     if story["status"] == OverlayStatus.FAILED:
         yield f"outcome     failed, {story['error_class']}: {story['error_detail']}"
@@ -61,6 +59,21 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
         yield f"output      {json.dumps(answer, ensure_ascii=False)}"
 
 
+def _pack_lines(call: Mapping[str, Any]) -> Iterator[str]:
+    """The pack of a call: where it comes from, whom it asks and why, and what it carries."""
+    pack = call["pack_no"]
+    source = f", {_CAUSES[call['cause']]} pack {call['parent_pack_no']}" if call["parent_pack_no"] else ""
+    yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{source}; attempts spoilt before: {call['attempts_before']}"
+    if call["pack_reason"] is not None:
+        yield f"            {call['pack_reason']}"
+    yield f"route       {call['route_reason']}"
+    yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
+    if call["context_kind"] is not None:
+        yield f"references  {call['context_kind']}, {call['context_tokens']:,} tokens ({call['context_cause']}): {call['context_reason']}"
+    if call["bridge_cause"] is not None:
+        yield f"bridge      asked plainly, {call['bridge_cause']}: {call['bridge_reason']}"
+
+
 def add_cache_outcomes(story: Mapping[str, Any], findings: Iterable[CacheFinding]) -> None:
     """Tells each call of a story what became of its shared prefix; None where that is not known any more."""
     known = {finding.call_no: finding for finding in findings}
@@ -73,7 +86,9 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
     if call["call_no"] is None:
         yield "call        none yet"
         return
-    if call["state"] == "started":
+    if call["state"] == "started" and call["batch_no"] is not None and call["batch_state"] != "closed":
+        yield f"call        {call['call_no']}, try {call['try_no']}: begun {call['started_at']:%H:%M:%S}, the batch has not come back"
+    elif call["state"] == "started":
         yield f"call        {call['call_no']}, try {call['try_no']}: begun {call['started_at']:%H:%M:%S}, answer never stored"
     elif call["input_uncached"] is None:
         yield f"call        {call['call_no']}, try {call['try_no']}: {call['error_class']}, {call['error_message']}"
@@ -84,6 +99,9 @@ def _call_lines(call: Mapping[str, Any]) -> Iterator[str]:
             f"{call['cache_read']:,} from cache, {call['cache_write_5m'] + call['cache_write_1h']:,} written; "
             f"output {call['output']:,}; {dollars(usd)} {call['kind']}, {call['latency_ms']:,} ms for the whole pack"
         )
+    for _, name, arguments, problem in call["tool_calls"] or ():
+        shown = problem if arguments is None else json.dumps(arguments, ensure_ascii=False)
+        yield f"tools       {name} {shown[:200]}"
     if call.get("cache"):
         yield f"cache       {call['cache']['outcome'].replace('_', ' ')}: {call['cache']['why']}"
     if call["finding"] is not None:

@@ -14,10 +14,12 @@ from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.files import load_policy, load_schema, parse_setting, resolve_policy
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.policies import PostgresPolicies
+from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
 from tokenopt_pipeline.domain.routing import models_reachable
 from tokenopt_pipeline.domain.schemas import parse_schema
 from tokenopt_pipeline.settings import Settings, read_settings
+from tokenopt_pipeline.stages.contexts import know
 from tokenopt_pipeline.stages.plan import RunRequest
 
 
@@ -52,7 +54,7 @@ class Asked:
     model: str | None
 
 
-def build_request(asked: Asked, *, backend: assembly.Backend) -> RunRequest:
+def build_request(asked: Asked, *, backend: assembly.Backend, connection: Connection) -> RunRequest:
     """The request behind the options; nothing is written. Raises InvalidInput."""
     name, source = load_schema(asked.schema)
     schema = parse_schema(source, name=source.get("ref", name))
@@ -64,6 +66,7 @@ def build_request(asked: Asked, *, backend: assembly.Backend) -> RunRequest:
         resolved=resolved,
         mode=asked.mode,
         kind=backend.under(resolved.policy).kind_of(models_reachable(resolved.policy.routing)),
+        known=know(schema, resolved.policy, references=assembly.references_on(connection), tokenizer=O200kTokenizer()),
     )
 
 

@@ -76,7 +76,11 @@ def skip_decisions(context: dg.AssetExecutionContext, straight_line: StraightLin
 @_line_asset(deps=[skip_decisions], kind="postgres")
 def routed_packs(context: dg.AssetExecutionContext, straight_line: StraightLine) -> dg.MaterializeResult[None]:
     """The kept blocks in packs, each with the model it goes to and why."""
-    return _per_shard(context, straight_line, lambda run, shard: {"packs_added": straight_line.line.pack(run, shard)})
+
+    def pack(run: Run, shard: Shard) -> Mapping[str, int]:
+        return {"packs_added": straight_line.line.pack(run, shard)}
+
+    return _per_shard(context, straight_line, pack, straight_line.contexts_story)
 
 
 @_line_asset(deps=[routed_packs], kind="postgres")

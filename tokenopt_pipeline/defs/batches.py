@@ -55,8 +55,10 @@ def collect_shards(
                 context.log.error("%s: %s", key, found)
                 problem = problem or found
                 counts = {}
+            else:
+                # A shard that met trouble is not looked at again before its lease has run out.
+                straight_line.batches.end_lease(config.lease, shard)
             statuses = straight_line.line.reconcile(run, shard)
-            straight_line.batches.end_lease(config.lease, shard)
             yield dg.AssetMaterialization(model_responses.key, partition=key, metadata=dict(counts))
             yield dg.AssetMaterialization(reconciled_overlays.key, partition=key, metadata=dict(statuses))
             if not statuses.get("pending", 0) + statuses.get("submitted", 0):

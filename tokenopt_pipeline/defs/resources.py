@@ -39,6 +39,7 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
     _connection: Connection | None = PrivateAttr(default=None)
     _backend: Backend | None = PrivateAttr(default=None)
     _line: Line | None = PrivateAttr(default=None)
+    _url: str | None = PrivateAttr(default=None)
     _interrupt: Interrupt = PrivateAttr(default_factory=Interrupt)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -46,11 +47,13 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
         from tokenopt_pipeline.adapters.postgres.connection import connect
         from tokenopt_pipeline.assembly import open_database
 
-        url = open_database(read_settings())
-        self._connection = self._stack.enter_context(connect(url, application="tokenopt dagster"))
+        self._url = open_database(read_settings())
+        self._connection = self._stack.enter_context(connect(self._url, application="tokenopt dagster"))
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Closes the connection."""
+        """Closes the connections and what was started for them."""
+        if self._line is not None:
+            self._line.close()
         self._stack.close()
         self._connection = self._backend = self._line = None
 
@@ -80,7 +83,7 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
         from tokenopt_pipeline.assembly import line_on
 
         if self._line is None:
-            self._line = line_on(self.connection, self.backend, stop=self._interrupt.asked)
+            self._line = line_on(self.connection, self.backend, url=self._url, stop=self._interrupt.asked)
         return self._line
 
     def indexing(self, embedder: str) -> Indexing:
@@ -126,17 +129,27 @@ class StraightLine(dg.ConfigurableResource["StraightLine"]):
     def calls_story(self, run: Run, shard: Shard) -> Mapping[str, Mapping[str, Any]]:
         """How wide the windows to the models are, what became of the shard's shared prefixes, and who was asked instead."""
         from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
+        from tokenopt_pipeline.adapters.postgres.conversations import conversations_of_run
         from tokenopt_pipeline.adapters.postgres.routing_stories import PostgresRoutingStories
         from tokenopt_pipeline.assembly import RunTables
 
         findings = PostgresCacheStories(self.connection, tables=RunTables()).of(run, shard_no=shard.shard_no)
+        conversations = conversations_of_run(self.connection, run.run_no, shard_no=shard.shard_no)
         routed = PostgresRoutingStories(self.connection).of(run, shard_no=shard.shard_no)
         return {
             "flow": self.line.flow(),
             "cache": cache_summary(findings),
             **self.line.cache_story(),
+            **({"bridge": conversations} if conversations else {}),
             **({"routing": routed} if routed else {}),
         }
+
+    def contexts_story(self, run: Run, shard: Shard) -> Mapping[str, Mapping[str, Any]]:
+        """What the shard's packs carry of the schema's references, and why."""
+        from tokenopt_pipeline.adapters.postgres.contexts import contexts_of_run
+
+        counted = contexts_of_run(self.connection, run.run_no, shard_no=shard.shard_no)
+        return {"references": counted} if counted else {}
 
     def refuse_other_kind(self, run: Run) -> None:
         """Raises InvalidInput when calling now would mix simulated and live answers in one run."""

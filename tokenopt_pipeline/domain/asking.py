@@ -23,6 +23,8 @@ class AskedSchema:
     form: AnswerForm
     #: System prompt and output schema, by our tokenizer.
     prompt_tokens: int
+    #: The same with all references whole, as far as its requests carry any.
+    widest_prefix_tokens: int
 
     def lengths(self, run: Run, model: ModelSpec) -> Mapping[str, AnswerLength]:
         """What the run knows of the model's answers to it; those of a first pass are short and not learnt."""
@@ -32,6 +34,12 @@ class AskedSchema:
 def asked_of(run: Run, asks: Asks) -> AskedSchema:
     """What such packs of the run ask."""
     if asks is Asks.CLASSIFICATION:
-        schema = classification_schema(run.schema)
-        return AskedSchema(schema=schema, form=answer_form(schema, PLAIN), prompt_tokens=run.classification_tokens)
-    return AskedSchema(schema=run.schema, form=run.form, prompt_tokens=run.prompt_tokens)
+        schema, tokens = classification_schema(run.schema), run.classification_tokens
+        form = answer_form(schema, PLAIN)
+        return AskedSchema(schema=schema, form=form, prompt_tokens=tokens, widest_prefix_tokens=tokens)
+    return AskedSchema(
+        schema=run.schema,
+        form=run.form,
+        prompt_tokens=run.prompt_tokens,
+        widest_prefix_tokens=run.widest_prefix_tokens,
+    )

@@ -168,9 +168,3 @@ def split_by_limits(sizes: Sequence[int], limits: BatchLimits) -> list[range]:
 def look_again_s(age_s: float) -> float:
     """Seconds until a batch of this age is looked at again: soon when it is young, every five minutes when it is old."""
     return min(max(age_s * _LOOK_SHARE, _SOONEST_LOOK_S), _LATEST_LOOK_S)
-
-
-def may_become(old: BatchState, new: BatchState) -> bool:
-    """Whether a batch may move so. A provider that changes its mind moves nothing back."""
-    order = list(BatchState)
-    return order.index(new) > order.index(old)

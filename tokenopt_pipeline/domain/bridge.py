@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -65,8 +65,8 @@ class Loop:
     tokens: int = 0
     #: Billed at known prices.
     usd: Decimal = Decimal(0)
-    #: Call key -> what its answer was: an identical call is answered with it.
-    known: Mapping[str, ToolOutcome] = field(default_factory=dict)
+    #: Call key -> what the model was told: an identical call is answered with it.
+    known: Mapping[str, ToolResult] = field(default_factory=dict)
     #: Whether no tool may be called any more.
     answer_now: bool = False
 
@@ -86,6 +86,15 @@ class CallTools:
     #: Known tools, arguments that keep their schema, no two alike, none of which the answer is known.
     calls: tuple[ToolCall, ...]
     response: ModelResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldResult:
+    """What a model is told about one of its calls."""
+
+    result: ToolResult
+    #: Whether an identical call is answered with it; an error may be gone the next time.
+    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +168,21 @@ def after_response(
 
 def after_tools(step: CallTools, outcomes: Mapping[str, ToolOutcome], *, gauges: Gauges) -> AskModel:
     """The loop with the results of the step's calls; `outcomes` has one for each, by its call id."""
-    by_key = {**step.loop.known, **{call.key: outcomes[call.call_id] for call in step.calls}}
-    results = tuple(_result(step.loop, call, by_key, gauges) for call in step.response.tool_calls)
-    # An error may be gone the next time.
-    known = {key: outcome for key, outcome in by_key.items() if not outcome.is_error}
-    turn = Turn(carry=step.response.carry or "", results=results)
-    return AskModel(loop=_with_turn(replace(step.loop, known=known), turn, gauges))
+    return after_results(step, results_of(step, outcomes, gauges=gauges), gauges=gauges)
+
+
+def results_of(step: CallTools, outcomes: Mapping[str, ToolOutcome], *, gauges: Gauges) -> tuple[ToldResult, ...]:
+    """What the model is told about every call of its answer, in their order."""
+    by_key = {call.key: outcomes[call.call_id] for call in step.calls}
+    return tuple(_told(step.loop, call, by_key, gauges) for call in step.response.tool_calls)
+
+
+def after_results(step: CallTools, told: Sequence[ToldResult], *, gauges: Gauges) -> AskModel:
+    """The loop once the model is told so; `told` has one for each call of its answer, in their order."""
+    calls = step.response.tool_calls
+    kept = {call.key: each.result for call, each in zip(calls, told, strict=True) if each.is_kept}
+    turn = Turn(carry=step.response.carry or "", results=tuple(each.result for each in told))
+    return AskModel(loop=_with_turn(replace(step.loop, known={**step.loop.known, **kept}), turn, gauges))
 
 
 def after_rejection(loop: Loop, problem: str) -> FallBack:
@@ -192,19 +210,23 @@ def _calls(loop: Loop, response: ModelResponse, gauges: Gauges) -> CallTools | F
     return CallTools(loop=loop, calls=tuple(to_make.values()), response=response)
 
 
-def _result(loop: Loop, call: ToolCall, outcomes: Mapping[str, ToolOutcome], gauges: Gauges) -> ToolResult:
+def _told(loop: Loop, call: ToolCall, outcomes: Mapping[str, ToolOutcome], gauges: Gauges) -> ToldResult:
+    if call.key in loop.known:
+        return ToldResult(result=replace(loop.known[call.key], call_id=call.call_id), is_kept=True)
     refusal = _refusal(loop, call, gauges)
     if refusal is not None:
-        return refused_result(call.call_id, refusal)
+        return ToldResult(result=refused_result(call.call_id, refusal), is_kept=False)
     tool = loop.tools.find(call.name)
     assert tool is not None  # a call of an unknown tool was refused above
-    return result_of(
+    outcome = outcomes[call.key]
+    result = result_of(
         call.call_id,
-        outcomes[call.key],
+        outcome,
         tool=tool,
         violation=gauges.result_violation,
         most_bytes=loop.bounds.result_bytes,
     )
+    return ToldResult(result=result, is_kept=not outcome.is_error)
 
 
 def _refusal(loop: Loop, call: ToolCall, gauges: Gauges) -> str | None:

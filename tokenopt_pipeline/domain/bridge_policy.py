@@ -8,6 +8,9 @@ from typing import Any
 
 from tokenopt_pipeline.domain.tool_servers import ToolServer
 
+#: The built-in server's tool that searches the references of a run's schema.
+SEARCH_TOOL = "search_style_rules"
+
 
 def _setting(default: Any, why: str, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "why": why})
@@ -37,3 +40,8 @@ class BridgePolicy:
             "why": "name -> command, args, env; or url, token_env; or builtin; and tools",
         },
     )
+
+    @property
+    def searches_references(self) -> bool:
+        """Whether models have the tool that searches a run's references."""
+        return self.enabled and any(server.builtin and SEARCH_TOOL in server.tools for server in self.servers)

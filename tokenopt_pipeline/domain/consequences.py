@@ -174,7 +174,9 @@ class _Case:
         # A broken schema says that the model cannot, so it is not asked again; a whole answer that cannot be read may be the
         # pack's fault, which splitting finds out first.
         if doubt is not None and (finding is Finding.INVALID or not self.is_asked_again):
-            escalated = self._escalated((doubt,))
+            # A list weighs which answers are worth a dearer one; what can be no output at all has nothing to be weighed.
+            is_last_resort = not self.is_asked_again and self.member.standing is None and bool(self._wanted())
+            escalated = self._escalated((doubt,), whatever_is_listed=is_last_resort)
             if escalated is not None:
                 return escalated
         if self.is_asked_again:
@@ -194,22 +196,23 @@ class _Case:
         )
         return Consequence(chosen=Choice(call_no=standing.call_no, reason=kept), verdict=f"{why} {kept}".strip())
 
-    def _escalate_on(self) -> Collection[str] | None:
+    def _wanted(self) -> Collection[str]:
+        """Ids of the doubts that escalate the block."""
         rule = rule_of(self.routing, self.pack.route.rule_id)
-        return None if rule is None else rule.escalate_on
+        return self.routing.escalation.doubts if rule is None or rule.escalate_on is None else rule.escalate_on
 
-    def _escalation(self, doubts: Sequence[Doubt]) -> Escalation:
+    def _escalation(self, doubts: Sequence[Doubt], *, whatever_is_listed: bool = False) -> Escalation:
         return escalate(
             self.routing.escalation,
             doubts,
             first_tier=self.pack.origin.first_tier,
             tier=self.pack.route.tier,
-            escalate_on=self._escalate_on(),
+            escalate_on=[doubt.id for doubt in doubts] if whatever_is_listed else self._wanted(),
         )
 
-    def _escalated(self, doubts: tuple[Doubt, ...]) -> Consequence | None:
+    def _escalated(self, doubts: tuple[Doubt, ...], *, whatever_is_listed: bool = False) -> Consequence | None:
         """The move to the next tier; None where no doubt asks for it or no tier is left."""
-        found = self._escalation(doubts)
+        found = self._escalation(doubts, whatever_is_listed=whatever_is_listed)
         if found.tier is None:
             return None
         move = to_tier(
@@ -225,10 +228,9 @@ class _Case:
 
     def _second_opinion(self) -> str | None:
         """The model to ask as well, where its disagreement would lead anywhere."""
-        escalation, listed = self.routing.escalation, self._escalate_on()
-        wanted = escalation.doubts if listed is None else listed
+        escalation = self.routing.escalation
         tier, first = self.pack.route.tier, self.pack.origin.first_tier
-        if tier != first or not escalation.tiers_from(first) or not is_among("disagreement", wanted):
+        if tier != first or not escalation.tiers_from(first) or not is_among("disagreement", self._wanted()):
             return None
         return None if escalation.second_opinion == str(self.pack.route.model) else escalation.second_opinion
 

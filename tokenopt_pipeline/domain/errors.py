@@ -9,7 +9,8 @@ TokenOptError
 │  ├─ ShardBusy                another process works on the same shard
 │  ├─ ReferenceBusy            another process indexes the same reference
 │  ├─ StoreUnavailable
-│  └─ ToolServerUnavailable
+│  ├─ ToolServerUnavailable
+│  └─ ConversationPaused       it goes on from where it stands when its run does
 └─ TerminalError               the same request will never succeed
    ├─ InvalidInput             a file, schema, policy or argument is wrong; nothing was spent
    │  ├─ DocumentUnreadable    .name .reason
@@ -87,6 +88,10 @@ class StoreUnavailable(TransientError):
 
 class ToolServerUnavailable(TransientError):
     """A declared tool server does not start, cannot be reached or does not list its tools."""
+
+
+class ConversationPaused(TransientError):
+    """A conversation with tools was left between two turns, because its run ends; it goes on from there."""
 
 
 class TerminalError(TokenOptError):

@@ -14,6 +14,7 @@ from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packing import PlannedPack
 from tokenopt_pipeline.domain.usage import TokenUsage
 
+_CLASSES = ("input_uncached", "cache_write_5m", "cache_write_1h", "cache_read", "output")
 # Prices are read off this many tokens of one class, below every price step.
 _SAMPLE_TOKENS = 1_000
 # An estimate from the schema alone is an upper one: answers have been seen to take a fifth of it.
@@ -86,9 +87,12 @@ def forecast(
     is_learnt: bool,
     overflow_probability: float,
     seen: SeenPrefix | None = None,
+    beside_tokens: int = 0,
+    talk: Callable[[TokenUsage], TokenUsage] | None = None,
 ) -> Forecast:
     """The forecast for a load whose prefix is kept for `ttl`; `is_learnt`: lengths are learnt from answers;
-    `seen`: how the very prefix was billed before.
+    `seen`: how the very prefix was billed before; `beside_tokens`: input of every request that is neither prefix nor lines;
+    `talk`: from a plain call to a conversation of two.
 
     Low and high differ in the length of answers (what a hundred such runs stay between; what the schema alone allows while no
     answer was seen), in how exactly tokens are counted, and in how many packs overflow and have their rest asked again.
@@ -99,6 +103,7 @@ def forecast(
     lines = counted * model.token_ratio
     if seen is not None:
         shared, lines = seen.tokens, counted * seen.line_ratio + n * seen.beside
+    lines += n * beside_tokens
     # Errors of counting partly cancel over calls.
     guard = model.token_ratio_guard / model.token_ratio - 1 if model.token_ratio else 0.0
     count_error = guard / math.sqrt(max(n, 1))
@@ -109,7 +114,7 @@ def forecast(
     high_output = expected + spread if is_learnt else float(load.max_tokens)
     # The rest of a pack that overflows is asked once more: half its lines, and what was lost of its answer.
     again = min(overflows / n, 1.0) if n else 0.0
-    price = _Prices(load, usd, shared)
+    price = _Prices(load, usd, shared, talk)
     return Forecast(
         low=price.amounts(n, shared * (1 - count_error), lines * (1 - count_error), low_output, ttl),
         expected=price.amounts(n, shared, lines, expected, ttl),
@@ -126,11 +131,17 @@ def forecast(
 class _Prices:
     """Token prices of one model, and what its packs above a price step cost beyond them."""
 
-    def __init__(self, load: Load, usd: Callable[[TokenUsage], Decimal | None], shared: int) -> None:
-        names = ("input_uncached", "cache_write_5m", "cache_write_1h", "cache_read", "output")
-        sampled = {name: usd(TokenUsage(**{name: _SAMPLE_TOKENS})) for name in names}
+    def __init__(
+        self,
+        load: Load,
+        usd: Callable[[TokenUsage], Decimal | None],
+        shared: int,
+        talk: Callable[[TokenUsage], TokenUsage] | None,
+    ) -> None:
+        self._talk = talk
+        sampled = {name: usd(TokenUsage(**{name: _SAMPLE_TOKENS})) for name in _CLASSES}
         self._per_token = {name: amount / _SAMPLE_TOKENS for name, amount in sampled.items() if amount is not None}
-        self._is_known = len(self._per_token) == len(names)
+        self._is_known = len(self._per_token) == len(_CLASSES)
         self._beyond = Decimal(0)
         for pack in load.dear:
             usage = TokenUsage(input_uncached=shared + pack.input_tokens, output=pack.output_tokens)
@@ -138,11 +149,19 @@ class _Prices:
 
     def amounts(self, calls: int, shared: float, lines: float, output: float, ttl: str | None) -> Amounts:
         usage = usage_of(calls, round(shared), round(lines), round(output), ttl)
+        if self._talk is not None and calls:
+            # Of the usual call, so often; a conversation's second request reads what the first has written.
+            usage, calls = scaled(self._talk(scaled(usage, 1 / calls)), calls), 2 * calls
         usd = self._usd(usage) + self._beyond if self._is_known else None
         return Amounts(calls=calls, usage=usage, usd=usd)
 
     def _usd(self, usage: TokenUsage) -> Decimal:
         return sum((price * getattr(usage, name) for name, price in self._per_token.items()), Decimal(0))
+
+
+def scaled(usage: TokenUsage, factor: float) -> TokenUsage:
+    """So many times a usage."""
+    return TokenUsage(**{name: round(getattr(usage, name) * factor) for name in _CLASSES})
 
 
 def usage_of(calls: int, shared: int, lines: int, output: int, ttl: str | None) -> TokenUsage:

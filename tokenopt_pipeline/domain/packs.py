@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.languages import UNDETERMINED
-from tokenopt_pipeline.domain.moves import Origin
+from tokenopt_pipeline.domain.moves import Asks, Origin
 from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, PlannedPack
 from tokenopt_pipeline.domain.prefilter import BlockFacts
 from tokenopt_pipeline.domain.routing import Route
@@ -55,6 +56,9 @@ class NewPack:
     parent_pack_no: int | None = None
     #: How many splits stand between this pack and its first ancestor.
     generation: int = 0
+    context: CarriedContext = NO_CONTEXT
+    #: Whether the model has tools while it answers.
+    tools: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,19 @@ class OpenPack:
     origin: Origin
     #: Tries of its request so far, answered or not.
     tries: int
+    context: CarriedContext = NO_CONTEXT
+    #: Whether the model has tools while it answers.
+    tools: bool = False
+
+    @property
+    def carried(self) -> CarriedContext:
+        """What its request carries of the references."""
+        return carried_by(self.origin, self.context)
+
+    @property
+    def converses(self) -> bool:
+        """Whether its model has tools: a first pass only sorts blocks."""
+        return self.tools and self.origin.asks is not Asks.CLASSIFICATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +114,8 @@ class PackMember:
     attempts_before: int
     #: None: no answer of the block was doubted.
     standing: StandingAnswer | None = None
+
+
+def carried_by(origin: Origin, context: CarriedContext) -> CarriedContext:
+    """What a request carries of what its pack's blocks need: a first pass only sorts them, and needs no reference."""
+    return NO_CONTEXT if origin.asks is Asks.CLASSIFICATION else context

@@ -55,6 +55,8 @@ class ModelRequest:
     turns: tuple[Turn, ...] = ()
     #: Whether the model may call no tool any more; only with tools.
     answer_now: bool = False
+    #: What follows `system` and is this request's alone, such as passages that were found for it; empty: nothing.
+    found: str = ""
     #: The provider's name for its copy of `system`, which then is not sent; the same bytes reach the model all the same.
     kept_prefix: str | None = None
 
@@ -85,6 +87,8 @@ class ModelRequest:
         # Only where they are present: requests without tools keep the fingerprints they always had.
         if self.tools:
             sent |= {"tools": canonical_tools(self.tools), "answer_now": self.answer_now}
+        if self.found:
+            sent["found"] = self.found
         if self.turns:
             sent["turns"] = [
                 [turn.carry, [[r.call_id, r.text, r.is_error] for r in turn.results], turn.note] for turn in self.turns

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from tokenopt_pipeline.domain.caching import LONG, SHORT
 from tokenopt_pipeline.domain.contexts import PackChunks
+from tokenopt_pipeline.domain.policy import RetrievalPolicy
 from tokenopt_pipeline.domain.probes import Calibration, Threshold
 from tokenopt_pipeline.domain.ranking import Confidence
-
-_MTOK = Decimal(1_000_000)
+from tokenopt_pipeline.domain.usage import TokenUsage
 
 
 class ContextKind(StrEnum):
@@ -20,6 +22,8 @@ class ContextKind(StrEnum):
     NONE = "none"
     FULL = "full"
     RETRIEVED = "retrieved"
+    #: The model asks for what it needs, with a tool that searches the same indexes.
+    ON_DEMAND = "on_demand"
 
 
 class ContextCause(StrEnum):
@@ -37,7 +41,12 @@ class ContextCause(StrEnum):
     SCORE_BELOW_THRESHOLD = "score_below_threshold"
     MARGIN_BELOW_THRESHOLD = "margin_below_threshold"
     FULL_IS_CHEAPER = "full_is_cheaper"
+    #: No embedder, or no answer from it.
+    SEARCH_FAILED = "search_failed"
+    #: A conversation with tools came to no answer.
+    BRIDGE_GAVE_UP = "bridge_gave_up"
     RETRIEVED = "retrieved"
+    ON_DEMAND = "on_demand"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +60,16 @@ class RetrievalLimits:
     min_probes: int
     #: Below it no search is trusted, whatever was calibrated.
     floor: Threshold
+
+
+def limits_of(policy: RetrievalPolicy) -> RetrievalLimits:
+    """The limits a policy sets."""
+    return RetrievalLimits(
+        enabled=policy.enabled,
+        recall_gate=policy.recall_gate,
+        min_probes=policy.min_probes,
+        floor=Threshold(score=policy.min_score, margin=policy.min_margin),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +95,13 @@ class PackFindings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPrices:
-    """Dollars per million input tokens of the pack's model."""
+class ContextPrices:
+    """Dollars of one call's input without its blocks, either way."""
 
-    fresh_usd: Decimal
-    cache_read_usd: Decimal
-    cache_write_usd: Decimal
+    #: Prompt and whole references as one shared prefix.
+    whole_usd: Decimal
+    #: The prompt alone as a shared prefix, and the found chunks, which no cache holds.
+    found_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +113,19 @@ class ContextDecision:
     reason: str
 
 
-def full_usd(tokens: int, calls: int, prices: TokenPrices) -> Decimal:
-    """Dollars per call of a reference sent whole as a cached prefix: written once, read by every further call."""
-    written = tokens * prices.cache_write_usd / _MTOK
-    read = tokens * prices.cache_read_usd / _MTOK
-    return (written + read * (calls - 1)) / calls
+def shared_usd(
+    usd: Callable[[TokenUsage], Decimal | None], tokens: int, *, calls: int, ttl: str | None
+) -> Decimal | None:
+    """Dollars per call of a prefix that so many calls share: written once and read by every further call.
 
-
-def retrieved_usd(tokens: int, prices: TokenPrices) -> Decimal:
-    """Dollars per call of chunks that differ from pack to pack, so that no cache helps."""
-    return tokens * prices.fresh_usd / _MTOK
+    `ttl` is the cache plan's: None, and every call pays the plain price. None when the price is unknown.
+    """
+    fresh = TokenUsage(input_uncached=tokens)
+    if ttl is None:
+        return usd(fresh)
+    written = {SHORT: TokenUsage(cache_write_5m=tokens), LONG: TokenUsage(cache_write_1h=tokens)}.get(ttl, fresh)
+    first, further = usd(written), usd(TokenUsage(cache_read=tokens))
+    return None if first is None or further is None else (first + further * (calls - 1)) / calls
 
 
 def decide_before_searching(
@@ -113,7 +136,7 @@ def decide_before_searching(
     `retrieval` and the number of references are the schema's; `indexes` has one entry per reference, None: no index.
     """
     if retrieval == "none" or references == 0:
-        return _decided(ContextKind.NONE, ContextCause.NOT_ASKED, "the schema asks for no references")
+        return not_asked()
     if retrieval == "critical":
         return _full(ContextCause.CRITICAL, "the schema is marked retrieval: critical")
     if not limits.enabled:
@@ -145,18 +168,11 @@ def _distrust(index: IndexStanding | None, limits: RetrievalLimits) -> ContextDe
 
 
 def decide_context(
-    index: IndexStanding,
-    found: PackFindings,
-    limits: RetrievalLimits,
-    *,
-    reference_tokens: int,
-    calls: int,
-    prices: TokenPrices | None,
+    index: IndexStanding, found: PackFindings, limits: RetrievalLimits, *, reference_tokens: int
 ) -> ContextDecision:
-    """The decision for one pack and one reference whose index was trusted before searching.
+    """Whether what was found for one pack in one reference is safe, whose index was trusted before searching.
 
-    `reference_tokens` is the whole reference; `calls` is how many calls share it as a prefix; without prices the two
-    are not compared and the chunks are taken.
+    `reference_tokens` is the whole reference.
     """
     assert index.calibration is not None  # decided before searching
     assert index.calibration.threshold is not None  # likewise
@@ -184,19 +200,54 @@ def decide_context(
                 ContextCause.MARGIN_BELOW_THRESHOLD,
                 f"block {nth}: score margin {sure.margin:.3f} in {index.name}, the threshold is {least_margin:.3f}",
             )
-    if prices is not None:
-        whole, parts = full_usd(reference_tokens, calls, prices), retrieved_usd(found.chunks.tokens, prices)
-        if whole <= parts:
-            return _full(
-                ContextCause.FULL_IS_CHEAPER,
-                f"{reference_tokens:,} cached tokens of {index.name} cost ${whole:.6f} a call, "
-                f"{found.chunks.tokens:,} retrieved ones ${parts:.6f}",
-            )
     return _decided(
         ContextKind.RETRIEVED,
         ContextCause.RETRIEVED,
         f"{found.chunks.tokens:,} of {reference_tokens:,} tokens of {index.name} were found with confidence",
     )
+
+
+def decide_pack(decisions: Sequence[ContextDecision], prices: ContextPrices | None) -> ContextDecision:
+    """The decision for a pack, of those for each of its references: whole as soon as one is, or where that is cheaper.
+
+    Without prices the two ways are not compared and the chunks are taken.
+    """
+    for decision in decisions:
+        if decision.kind is ContextKind.FULL:
+            return decision
+    if prices is not None and prices.whole_usd <= prices.found_usd:
+        return _full(
+            ContextCause.FULL_IS_CHEAPER,
+            f"prompt and whole references, cached, cost ${prices.whole_usd:.6f} a call; prompt and found chunks "
+            f"${prices.found_usd:.6f}",
+        )
+    reason = "; ".join(decision.reason for decision in decisions)
+    return _decided(ContextKind.RETRIEVED, ContextCause.RETRIEVED, reason)
+
+
+def not_asked() -> ContextDecision:
+    """What a schema gets that wants nothing."""
+    return _decided(ContextKind.NONE, ContextCause.NOT_ASKED, "the schema asks for no references")
+
+
+def found_at_most(tokens: int) -> ContextDecision:
+    """What is expected of a pack whose blocks nobody has looked at yet."""
+    return _decided(ContextKind.RETRIEVED, ContextCause.RETRIEVED, f"up to {tokens:,} tokens may be found")
+
+
+def on_demand() -> ContextDecision:
+    """What a model with a tool to search the references is given of them at first."""
+    return _decided(ContextKind.ON_DEMAND, ContextCause.ON_DEMAND, "the model searches the references with a tool")
+
+
+def search_failed(problem: str) -> ContextDecision:
+    """What follows when the references cannot be searched."""
+    return _full(ContextCause.SEARCH_FAILED, f"the search failed: {problem}")
+
+
+def gave_up(reason: str) -> ContextDecision:
+    """What it is given when its conversation came to no answer."""
+    return _full(ContextCause.BRIDGE_GAVE_UP, reason)
 
 
 def _full(cause: ContextCause, reason: str) -> ContextDecision:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tokenopt_pipeline.domain.encoding import FORM_VERSION, PLAIN, AnswerForm, answer_form
 from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.domain.knowledge import NO_KNOWLEDGE, Knowledge
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.policy import Policy, ResolvedPolicy, snapshot
@@ -51,6 +52,13 @@ class Run:
     learned: Learned = NOTHING_LEARNED
     #: Our tokenizer's count of the first pass's system prompt and output schema; 0: no rule has two passes.
     classification_tokens: int = 0
+    #: The references of its schema as they were when it was planned.
+    knowledge: Knowledge = NO_KNOWLEDGE
+
+    @property
+    def widest_prefix_tokens(self) -> int:
+        """Our tokenizer's count of what requests of the run share, with all references whole."""
+        return self.prompt_tokens + self.knowledge.n_tokens
 
     @property
     def form(self) -> AnswerForm:
@@ -82,12 +90,22 @@ class NewRun:
     classification_tokens: int = 0
     #: The policy as it was asked for; None: `resolved` is.
     requested: Policy | None = None
+    knowledge: Knowledge = NO_KNOWLEDGE
+    #: Text id -> text, of all that the knowledge names.
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def inputs_digest(self) -> str:
         """What makes two runs the same."""
-        policy = self.requested or self.resolved.policy
-        return inputs_digest(self.collection, self.document_ids, self.schema, policy, mode=self.mode, kind=self.kind)
+        return inputs_digest(
+            self.collection,
+            self.document_ids,
+            self.schema,
+            self.requested or self.resolved.policy,
+            mode=self.mode,
+            kind=self.kind,
+            knowledge=self.knowledge,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,22 +144,43 @@ def inputs_digest(
     *,
     mode: str,
     kind: RunKind,
+    knowledge: Knowledge = NO_KNOWLEDGE,
 ) -> str:
-    """What makes two runs the same: collection, its documents in order, schema and its name, policy, mode and kind."""
-    return digest([collection, list(document_ids), schema.ref, schema.schema_hash, snapshot(policy), mode, kind])
+    """What makes two runs the same: collection, documents in order, schema and its name, references, policy, mode, kind."""
+    parts = [collection, list(document_ids), schema.ref, schema.schema_hash, snapshot(policy), mode, kind]
+    return digest([*parts, *_known(knowledge)])
 
 
-def answer_recipe(schema: ExtractionSchema, policy: Policy, kind: RunKind, models: Sequence[ModelSpec]) -> str:
+def answer_recipe(
+    schema: ExtractionSchema,
+    policy: Policy,
+    kind: RunKind,
+    models: Sequence[ModelSpec],
+    knowledge: Knowledge = NO_KNOWLEDGE,
+) -> str:
     """What an answer depends on beside the block itself; blocks with equal content and recipe may share an answer.
 
     `models` are those the routing can reach: how they are asked counts, their limits do not.
     """
-    # Compact answers are another question; plain ones are the one that was always asked.
-    form = [] if policy.packing.output_form == PLAIN else [policy.packing.output_form, FORM_VERSION]
+    settings = snapshot(policy)
     manners = [[str(m.ref), m.output_method, m.thinking, *_address(policy, m)] for m in models]
     # What was measured decides which rules a person writes, and no answer.
-    routing = {key: value for key, value in snapshot(policy)["routing"].items() if key != "measured"}
-    return digest([PACK_FORMAT, schema.schema_hash, routing, manners, kind, *form])
+    routing = {key: value for key, value in settings["routing"].items() if key != "measured"}
+    parts: list[object] = [PACK_FORMAT, schema.schema_hash, routing, manners, kind, *_known(knowledge)]
+    if knowledge.references and schema.retrieval == "eligible":
+        # What decides which of their chunks are found, and when they are sent whole.
+        parts.append({"retrieval": settings["retrieval"]})
+    if policy.bridge.enabled:
+        parts.append({"bridge": settings["bridge"]})
+    if policy.packing.output_form != PLAIN:
+        # Compact answers are another question; plain ones are the one that was always asked.
+        parts += [policy.packing.output_form, FORM_VERSION]
+    return digest(parts)
+
+
+def _known(knowledge: Knowledge) -> list[object]:
+    """Nothing without references, so that what knows none keeps the digest it always had."""
+    return [{"references": knowledge.recipe}] if knowledge.references else []
 
 
 def _address(policy: Policy, model: ModelSpec) -> list[str]:

@@ -229,8 +229,10 @@ def _references(node: object) -> Iterator[str]:
 def _notes(prompt: Mapping[str, object], retrieval: str, references: Sequence[str]) -> Iterator[str]:
     if "temperature" in prompt:
         yield "prompt_config.temperature has no effect: current models take no sampling parameters"
-    if retrieval != "none" or references:
-        yield "retrieval and references have no effect in this version: the model gets the instructions as they stand"
+    if retrieval == "none" and references:
+        yield "references have no effect with retrieval: none; eligible or critical gives them to the model"
+    if retrieval != "none" and not references:
+        yield f"retrieval: {retrieval} has no effect without references"
 
 
 def _ref(document: Mapping[str, object], name: str) -> str:

@@ -48,8 +48,8 @@ class CallAssumptions:
     #: Expected answer.
     output_tokens: int
     max_tokens: int
-    #: What the model table alone expects of the input, whatever was learnt since.
-    table_input_tokens: int
+    #: What the model table alone expects of the input, whatever was learnt since; None: nothing can be learnt from it.
+    table_input_tokens: int | None
     #: The part of the input that all requests of the schema share, expected.
     prefix_tokens: int
     #: Dollars the call may cost at most; None when the price is unknown.

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from tokenopt_pipeline.domain.bridge_policy import SEARCH_TOOL
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.run_views import (
     MOST_BLOCKS,
@@ -141,7 +142,7 @@ def run_tools(reading: RunReading, rules: RuleSearch | None) -> tuple[RunTool, .
 
     return (
         RunTool(
-            name="search_style_rules",
+            name=SEARCH_TOOL,
             description="Finds the rules of the run's references that are about something.",
             takes=Query,
             gives=Rules,

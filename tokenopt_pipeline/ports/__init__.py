@@ -25,11 +25,13 @@ from tokenopt_pipeline.ports.batching import (
     ResultFiles,
     UnsentPack,
 )
+from tokenopt_pipeline.ports.conversing import ConversationStore, TurnStore
 from tokenopt_pipeline.ports.looking_up import (
     ChunkSearch,
     Embedder,
     EmbeddingStore,
     IndexStore,
+    ReferenceReading,
     ReferenceStore,
     RuleSearch,
     RunReading,
@@ -39,6 +41,7 @@ from tokenopt_pipeline.ports.looking_up import (
 from tokenopt_pipeline.ports.storing import (
     CallStore,
     CollectionStore,
+    ContextStore,
     LearningStore,
     OverlayStore,
     PackStore,
@@ -63,6 +66,8 @@ __all__ = [
     "ChunkSearch",
     "Clock",
     "CollectionStore",
+    "ContextStore",
+    "ConversationStore",
     "Embedder",
     "EmbeddingStore",
     "IndexStore",
@@ -78,6 +83,7 @@ __all__ = [
     "Provider",
     "Reachable",
     "Readers",
+    "ReferenceReading",
     "ReferenceStore",
     "ResultFile",
     "ResultFiles",
@@ -90,5 +96,6 @@ __all__ = [
     "Tokenizer",
     "ToolHost",
     "ToolSchemas",
+    "TurnStore",
     "UnsentPack",
 ]

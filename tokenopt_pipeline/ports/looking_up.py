@@ -94,6 +94,22 @@ class IndexStore(Protocol):
         ...
 
 
+class ReferenceReading(Protocol):
+    """References as runs are planned with them."""
+
+    def find(self, name: str) -> StoredReference:
+        """The reference as it is registered now. Raises NotFound."""
+        ...
+
+    def whole(self, name: str) -> str:
+        """The reference as a model is shown it whole. Raises NotFound."""
+        ...
+
+    def serving(self, name: str) -> ServedIndex | None:
+        """The index that serves the reference; None when there is none."""
+        ...
+
+
 class ChunkSearch(Protocol):
     """Searches of one index."""
 

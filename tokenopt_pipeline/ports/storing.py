@@ -11,7 +11,7 @@ from typing import Protocol
 from tokenopt_pipeline.domain.answer_lengths import AnswerSample
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.consequences import Choice
-from tokenopt_pipeline.domain.documents import IngestOutcome, ReadDocument
+from tokenopt_pipeline.domain.documents import BlockType, IngestOutcome, ReadDocument
 from tokenopt_pipeline.domain.kept_prefixes import KeptPrefix
 from tokenopt_pipeline.domain.learning import CountedCall, PrefixedCall
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, PlannableBlock
@@ -98,6 +98,22 @@ class ShardStore(Protocol):
 
     def exclusive(self, shard: Shard) -> AbstractContextManager[None]:
         """Holds the shard for this process. Raises ShardBusy when another holds it; dies with the process."""
+        ...
+
+
+class ContextStore(Protocol):
+    """What packs carry of references."""
+
+    def keep(self, texts: Mapping[str, str]) -> None:
+        """Stores text id -> text, all or nothing; what is known stays as it is."""
+        ...
+
+    def texts(self, text_ids: Sequence[str]) -> list[str]:
+        """The texts in the order of their ids."""
+        ...
+
+    def blocks(self, block_nos: Sequence[int]) -> Mapping[int, tuple[BlockType, str]]:
+        """Block number -> its type and text."""
         ...
 
 

@@ -7,7 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tokenopt_pipeline.sandbox.connection import ConnectionReset
@@ -101,6 +101,9 @@ class Door(ABC):
             try:
                 response = await handler(request, request_id)
                 status = None if isinstance(response, ConnectionReset) else response.status_code
+            except ClientDisconnect:
+                # Nobody reads what is said to a caller who has gone.
+                status, response = None, Response(status_code=400)
             except Refusal as refusal:
                 status = refusal.status
                 response = refusal.response(request_id)

@@ -14,8 +14,9 @@ from tokenopt_pipeline.domain.tier_choices import Cell, cells_of, whole_cells_wi
 from tokenopt_pipeline.domain.tiers import TIERS
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.plan import RunRequest, prompt_tokens
-from tokenopt_pipeline.stages.predict import predict_run, sort_out, usd_of_blocks
+from tokenopt_pipeline.stages.predict import predict_run, usd_of_blocks
 from tokenopt_pipeline.stages.prepare import unpriced
+from tokenopt_pipeline.stages.sort_out import sort_out
 
 # Of no answer.
 _NO_RECIPE = "0" * 64

@@ -23,6 +23,8 @@ LOOK_S = 10.0
 _GRACE_BEYOND_TIMEOUT_S = 30.0
 # What was not found in so many times the life of a batch would have no results any more.
 _GIVE_UP_AFTER = 2
+# Candidates whose results are looked into at once; the others wait for the next look.
+_MOST_ASKED = 5
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +71,7 @@ class Batching:
             return "unborn"
         not_ours: list[str] = []
         if seen.verdict is Verdict.ASK:
-            for batch_id in seen.batch_ids:
+            for batch_id in seen.batch_ids[:_MOST_ASKED]:
                 key = self.files.key_in_results(provider, batch_id, timeout_s=LOOK_S)
                 if key == batch.key:
                     self.adopt(batch, batch_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Protocol
 
 from tokenopt_pipeline.domain.bridge import (
     Answer,
@@ -13,15 +15,18 @@ from tokenopt_pipeline.domain.bridge import (
     Gauges,
     Loop,
     StopCause,
+    ToldResult,
     after_rejection,
     after_response,
-    after_tools,
+    after_results,
     begin,
     next_request,
+    results_of,
     with_tools,
 )
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
-from tokenopt_pipeline.domain.errors import ContextWindowExceeded, RequestRejected, TokenOptError
+from tokenopt_pipeline.domain.conversations import KeptTurn
+from tokenopt_pipeline.domain.errors import ContextWindowExceeded, ConversationPaused, RequestRejected, TokenOptError
 from tokenopt_pipeline.domain.fingerprints import ordered_json
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.tools import Toolbox, ToolCall, canonical_tools
@@ -66,6 +71,45 @@ class BridgeOutcome:
     problem: TokenOptError | None = None
 
 
+class TurnJournal(Protocol):
+    """Who keeps what happens in a conversation, so that it can go on in another process."""
+
+    def asking(self, request: ModelRequest, *, input_tokens: int, usd_ceiling: Decimal | None) -> None:
+        """The request is about to be sent."""
+        ...
+
+    def turned(self, turn: BridgeTurn) -> None:
+        """It was answered, and the conversation has not ended with that."""
+        ...
+
+    def told(self, results: Sequence[ToldResult], *, calls_made: int, tools_ms: int) -> None:
+        """The model's calls have their results."""
+        ...
+
+    def refused(self, problem: TokenOptError) -> None:
+        """The provider refused the request."""
+        ...
+
+
+class NoJournal:
+    """`TurnJournal` that keeps nothing."""
+
+    def asking(self, request: ModelRequest, *, input_tokens: int, usd_ceiling: Decimal | None) -> None:
+        """Nothing."""
+
+    def turned(self, turn: BridgeTurn) -> None:
+        """Nothing."""
+
+    def told(self, results: Sequence[ToldResult], *, calls_made: int, tools_ms: int) -> None:
+        """Nothing."""
+
+    def refused(self, problem: TokenOptError) -> None:
+        """Nothing."""
+
+
+_NO_JOURNAL = NoJournal()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
     """What the conversations of a run share. Safe to use from several threads."""
@@ -96,34 +140,71 @@ class Bridge:
             max_tokens=request.max_tokens,
         )
 
-    def converse(self, request: ModelRequest, loop: Loop | None = None) -> BridgeOutcome:
-        """The conversation about a prepared request, from its beginning or from where `loop` says that it stands."""
-        started_s, gauges = self.clock.monotonic_s(), self.gauges(request)
-        step: AskModel | CallTools | Answer | FallBack = AskModel(loop=loop or self.begin(request))
+    def replayed(self, request: ModelRequest, turns: Sequence[KeptTurn]) -> AskModel | CallTools | FallBack:
+        """What comes next in a conversation about a prepared request that has had these turns."""
+        gauges, step = self.gauges(request), AskModel(loop=self.begin(request))
+        for turn in turns:
+            after = after_response(step.loop, turn.response, usd=turn.usd, gauges=gauges)
+            if isinstance(after, CallTools) and turn.told is not None:
+                after = after_results(after, turn.told, gauges=gauges)
+            if not isinstance(after, AskModel):
+                # The journal keeps no turn that ends a conversation with an answer, and none after one that ends it.
+                assert not isinstance(after, Answer)
+                return after
+            step = after
+        return step
+
+    def converse(
+        self,
+        request: ModelRequest,
+        start: AskModel | CallTools | FallBack | None = None,
+        *,
+        spent_s: float = 0.0,
+        journal: TurnJournal = _NO_JOURNAL,
+        must_pause: Callable[[], bool] = lambda: False,
+    ) -> BridgeOutcome:
+        """The conversation about a prepared request, from its beginning or from where `start` says that it stands.
+
+        `spent_s` is what it has taken before. When `must_pause` becomes true, it is left between two turns.
+        """
+        started_s, gauges = self.clock.monotonic_s() - spent_s, self.gauges(request)
+        step: AskModel | CallTools | Answer | FallBack = start or AskModel(loop=self.begin(request))
         turns: list[BridgeTurn] = []
         while not isinstance(step, Answer | FallBack):
             elapsed_s = self.clock.monotonic_s() - started_s
             if isinstance(step, CallTools):
-                step, turns[-1] = self._called(step, turns[-1], elapsed_s=elapsed_s, gauges=gauges)
+                step, made, tools_ms = self._called(step, elapsed_s=elapsed_s, gauges=gauges, journal=journal)
+                if turns:
+                    turns[-1] = replace(turns[-1], calls_made=made, tools_ms=tools_ms)
                 continue
+            if must_pause():
+                problem = ConversationPaused("the conversation goes on when the run does")
+                return BridgeOutcome(turns=tuple(turns), loop=step.loop, problem=problem)
             step = next_request(step.loop, elapsed_s=elapsed_s, gauges=gauges)
             if isinstance(step, FallBack):
                 continue
             try:
-                turn = self._asked(request, step.loop, elapsed_s=elapsed_s, gauges=gauges)
-            except (RequestRejected, ContextWindowExceeded) as problem:
-                step = after_rejection(step.loop, str(problem))
+                turn = self._asked(request, step.loop, elapsed_s=elapsed_s, gauges=gauges, journal=journal)
+            except (RequestRejected, ContextWindowExceeded) as refusal:
+                journal.refused(refusal)
+                step = after_rejection(step.loop, str(refusal))
                 continue
-            except TokenOptError as problem:
-                return BridgeOutcome(turns=tuple(turns), loop=step.loop, problem=problem)
+            except TokenOptError as trouble:
+                return BridgeOutcome(turns=tuple(turns), loop=step.loop, problem=trouble)
             turns.append(turn)
             step = after_response(step.loop, turn.response, usd=turn.usd, gauges=gauges)
+            if not isinstance(step, Answer):
+                journal.turned(turn)
         if isinstance(step, Answer):
             return BridgeOutcome(turns=tuple(turns), loop=step.loop, response=step.response)
         return BridgeOutcome(turns=tuple(turns), loop=step.loop, cause=step.cause, reason=step.reason)
 
-    def _asked(self, request: ModelRequest, loop: Loop, *, elapsed_s: float, gauges: Gauges) -> BridgeTurn:
+    def _asked(
+        self, request: ModelRequest, loop: Loop, *, elapsed_s: float, gauges: Gauges, journal: TurnJournal
+    ) -> BridgeTurn:
         sent = replace(request, turns=loop.turns, answer_now=loop.answer_now)
+        ceiling = gauges.usd_ceiling(loop.next_input_tokens, loop.max_tokens)
+        journal.asking(sent, input_tokens=loop.next_input_tokens, usd_ceiling=ceiling)
         before_s = self.clock.monotonic_s()
         response = self.provider.complete(
             sent, timeout_s=min(self.timeout_s, max(self.bounds.max_seconds - elapsed_s, 1.0))
@@ -133,7 +214,7 @@ class Bridge:
             response=response,
             usd=self.prices.usd(request.model.ref, response.usage),
             input_tokens=loop.next_input_tokens,
-            usd_ceiling=gauges.usd_ceiling(loop.next_input_tokens, loop.max_tokens),
+            usd_ceiling=ceiling,
             latency_ms=round((self.clock.monotonic_s() - before_s) * 1000),
             tool_calls=response.tool_calls,
             calls_made=0,
@@ -141,14 +222,15 @@ class Bridge:
         )
 
     def _called(
-        self, step: CallTools, turn: BridgeTurn, *, elapsed_s: float, gauges: Gauges
-    ) -> tuple[AskModel, BridgeTurn]:
+        self, step: CallTools, *, elapsed_s: float, gauges: Gauges, journal: TurnJournal
+    ) -> tuple[AskModel, int, int]:
         before_s = self.clock.monotonic_s()
         left_s = max(self.bounds.max_seconds - elapsed_s, 0.0)
         outcomes = self.host.call(step.calls, timeout_s=min(self.bounds.call_timeout_s, left_s)) if step.calls else {}
         tools_ms = round((self.clock.monotonic_s() - before_s) * 1000)
-        asked = after_tools(step, outcomes, gauges=gauges)
-        return asked, replace(turn, calls_made=len(step.calls), tools_ms=tools_ms)
+        told = results_of(step, outcomes, gauges=gauges)
+        journal.told(told, calls_made=len(step.calls), tools_ms=tools_ms)
+        return after_results(step, told, gauges=gauges), len(step.calls), tools_ms
 
     def gauges(self, request: ModelRequest) -> Gauges:
         """What the request's loop measures with."""

@@ -12,24 +12,26 @@ from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import (
     BudgetExceeded,
     ContextWindowExceeded,
+    ConversationPaused,
     FatalForRun,
     PrefixGone,
     RateLimited,
     RequestRejected,
+    StoreUnavailable,
     TokenOptError,
     TransientError,
 )
 from tokenopt_pipeline.domain.flow import FlowWindow, open_window
-from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.retries import backoff_s
 from tokenopt_pipeline.domain.runs import Run, Shard
-from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices, Provider
+from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
+from tokenopt_pipeline.stages.asker import Asker
 from tokenopt_pipeline.stages.follow import Follower, obstacle_of, violations_of
 from tokenopt_pipeline.stages.keep import KeptPrefixes
-from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request, run_prefix
+from tokenopt_pipeline.stages.settle import PreparedCall, answered, refused_request
 from tokenopt_pipeline.stages.shard_work import InFlight, ShardWork
 
 # How often a wait is broken off to see whether somebody wants it to end.
@@ -46,13 +48,13 @@ class Collector:
     """
 
     run: Run
-    provider: Provider
     packs: PackStore
     calls: CallStore
     models: Models
     prices: Prices
     validators: AnswerValidators
     clock: Clock
+    asker: Asker
     #: Whether somebody wants the work to end. Looked at between answers: an exception in the middle of a statement would
     #: leave the store's connection unusable.
     stop: Callable[[], bool] = lambda: False
@@ -62,8 +64,6 @@ class Collector:
     warmth: dict[str, PrefixWarmth] = field(default_factory=dict)
     #: Prefixes that providers keep for the run; None: none is kept.
     kept: KeptPrefixes | None = None
-    #: Model and what is asked -> fingerprint of the run's prefix.
-    _prefixes: dict[tuple[str, Asks], str] = field(default_factory=dict)
     _answers: int = 0
     _rejections: int = 0
 
@@ -74,6 +74,7 @@ class Collector:
         so. What was in flight is stored first; everything else stays open for the next time.
         """
         before = self._answers
+        self.asker.go_on()
         work = ShardWork(
             shard=shard,
             queue=self.packs.open_packs(shard),
@@ -116,18 +117,9 @@ class Collector:
             if self._hold_s(work, pack) > 0 or self._is_full(work, pack) or self._awaits_leader(work, pack):
                 waiting.append(pack)
                 continue
-            call = prepare_call(
-                self.run,
-                pack,
-                self.packs.members(pack.pack_no),
-                model=self.models.spec(pack.route.model),
-                prices=self.prices,
-            )
-            call = self._with_kept_prefix(work, call)
+            call = self._with_kept_prefix(work, self.asker.prepared(pack))
             try:
-                call_no = self.calls.begin(
-                    pack, fingerprint=call.fingerprint, usd_ceiling=call.assumptions.usd_ceiling, now=self.clock.now()
-                )
+                begun = self.asker.begin(call)
             except BudgetExceeded as problem:
                 if not work.in_flight:
                     work.follower.without(work.queue[i:], problem)
@@ -136,20 +128,24 @@ class Collector:
                 waiting += work.queue[i:]
                 break
             followed = self._is_warm(pack)
-            future = pool.submit(self.provider.complete, call.request, timeout_s=self.run.policy.calls.timeout_s)
-            work.in_flight[future] = InFlight(
-                call=call, call_no=call_no, started_s=self.clock.monotonic_s(), followed=followed
+            work.in_flight[pool.submit(begun.complete)] = InFlight(
+                call=call,
+                call_no=begun.call_no,
+                started_s=self.clock.monotonic_s(),
+                followed=followed,
+                talk=begun.talk,
             )
             room -= 1
         work.queue = waiting
 
     def _with_kept_prefix(self, work: ShardWork, call: PreparedCall) -> PreparedCall:
         """The call, naming its prefix where the provider keeps it and only cares for it by itself otherwise."""
-        if self.kept is None or call.pack.cache_ttl != AUTOMATIC:
+        # What is kept stands for the whole system part, to which found passages and tools belong.
+        if self.kept is None or call.pack.cache_ttl != AUTOMATIC or call.request.found or call.pack.converses:
             return call
-        model = call.pack.route.model
+        prefix = self.asker.prefix(call.pack)
         # The run's other shards will ask about as often as this one.
-        waiting = sum(pack.route.model == model for pack in work.queue) * self.run.n_shards
+        waiting = sum(self.asker.prefix(pack) == prefix for pack in work.queue) * self.run.n_shards
         name = self.kept.name_for(call.request, requests=waiting, prefix_tokens=call.assumptions.prefix_tokens)
         return call if name is None else replace(call, request=replace(call.request, kept_prefix=name))
 
@@ -158,32 +154,25 @@ class Collector:
 
         Requests that start together before the cache is written would each pay for writing it.
         """
-        prefix = self._prefix(pack)
+        prefix = self.asker.prefix(pack)
         return not self._is_warm(pack) and any(
-            self._prefix(flight.call.pack) == prefix for flight in work.in_flight.values()
+            self.asker.prefix(flight.call.pack) == prefix for flight in work.in_flight.values()
         )
 
     def _is_warm(self, pack: OpenPack) -> bool:
         """Whether the pack need not wait for anybody to warm its prefix."""
         if pack.cache_ttl is None:
             return True
-        warmth = self.warmth.get(self._prefix(pack), PrefixWarmth())
+        warmth = self.warmth.get(self.asker.prefix(pack), PrefixWarmth())
         model = self.models.spec(pack.route.model)
         return not warmth.needs_leader(pack.cache_ttl, model, self.clock.monotonic_s())
 
     def given_up(self) -> dict[str, str]:
         """Model -> why nobody waits for its prefix to be warm any more."""
         known = {
-            model: self.warmth.get(prefix, PrefixWarmth()).given_up for (model, _), prefix in self._prefixes.items()
+            names[0]: self.warmth.get(prefix, PrefixWarmth()).given_up for names, prefix in self.asker.prefixes.items()
         }
         return {model: why for model, why in known.items() if why is not None}
-
-    def _prefix(self, pack: OpenPack) -> str:
-        name = (str(pack.route.model), pack.origin.asks)
-        if name not in self._prefixes:
-            model = self.models.spec(pack.route.model)
-            self._prefixes[name] = run_prefix(self.run, model, pack.origin.asks).fingerprint
-        return self._prefixes[name]
 
     def _window(self, model: str) -> FlowWindow:
         share = self.run.policy.calls.concurrency
@@ -206,16 +195,20 @@ class Collector:
         if work.in_flight:
             finished, _ = wait(work.in_flight, timeout=min([*holds, _LOOK_S]), return_when=FIRST_COMPLETED)
             # The order in which answers are stored is the order in which they were asked.
-            for future in sorted(finished, key=lambda f: work.in_flight[f].call_no):
+            for future in [each for each in work.in_flight if each in finished]:
                 self._settle(work, future, work.in_flight.pop(future))
         elif holds:
             self.clock.sleep(min(holds), unless=self.stop)
 
     def _settle(self, work: ShardWork, future: Future[ModelResponse], flight: InFlight) -> None:
+        # A conversation has come further since it began.
+        flight = flight.now()
         latency_ms = round((self.clock.monotonic_s() - flight.started_s) * 1000)
         call = flight.call
         try:
             response = future.result()
+        except (StoreUnavailable, ConversationPaused):
+            raise
         except TransientError as problem:
             self._postpone(work, flight, problem)
             return
@@ -227,7 +220,7 @@ class Collector:
                 refused_request(
                     self.run,
                     call,
-                    call_no=flight.call_no,
+                    call_no=flight.known_call_no,
                     finding=Finding.TOO_LARGE if too_large else Finding.REJECTED,
                     problem=problem,
                     latency_ms=latency_ms,
@@ -238,30 +231,25 @@ class Collector:
                 raise FatalForRun(f"the first {self._rejections} requests were all refused: {problem}") from problem
             return
         except TokenOptError as problem:
-            self.calls.fail(
-                flight.call_no,
-                error_class=type(problem).__name__,
-                message=str(problem),
-                may_be_billed=False,
-                now=self.clock.now(),
-            )
+            self._fail(flight, problem)
             self._give_up(work, call.pack, problem, is_whole_model=True)
             return
         self._answers += 1
         model = str(call.request.model.ref)
         work.silence[model] = 0
         self.windows[model] = self._window(model).answered(response.headroom, now_s=self.clock.monotonic_s())
-        if call.request.cache_ttl is not None:
-            prefix = self._prefix(call.pack)
+        # A conversation may have marks of its own, which say nothing about what packs share.
+        if call.pack.cache_ttl is not None:
+            prefix = self.asker.prefix(call.pack)
             self.warmth[prefix] = self.warmth.get(prefix, PrefixWarmth()).after(
-                response.usage, ttl=call.request.cache_ttl, began_s=flight.started_s, followed=flight.followed
+                response.usage, ttl=call.pack.cache_ttl, began_s=flight.started_s, followed=flight.followed
             )
         self._store(
             work,
             answered(
                 self.run,
                 call,
-                call_no=flight.call_no,
+                call_no=flight.known_call_no,
                 response=response,
                 latency_ms=latency_ms,
                 violation=work.violations[call.pack.origin.asks],
@@ -274,6 +262,16 @@ class Collector:
         self.calls.settle(call, now=self.clock.now())
         if call.again:
             self._queue_new(work)
+
+    def _fail(self, flight: InFlight, problem: TokenOptError) -> None:
+        if flight.call_no is not None:
+            self.calls.fail(
+                flight.call_no,
+                error_class=type(problem).__name__,
+                message=str(problem),
+                may_be_billed=getattr(problem, "may_be_billed", False),
+                now=self.clock.now(),
+            )
 
     def _queue_new(self, work: ShardWork) -> None:
         known = {p.pack_no for p in work.queue} | {f.call.pack.pack_no for f in work.in_flight.values()}
@@ -290,13 +288,7 @@ class Collector:
 
     def _postpone(self, work: ShardWork, flight: InFlight, problem: TransientError) -> None:
         pack = flight.call.pack
-        self.calls.fail(
-            flight.call_no,
-            error_class=type(problem).__name__,
-            message=str(problem),
-            may_be_billed=getattr(problem, "may_be_billed", False),
-            now=self.clock.now(),
-        )
+        self._fail(flight, problem)
         if isinstance(problem, PrefixGone) and self.kept is not None:
             self.kept.gone(flight.call.request)
         model = str(pack.route.model)
@@ -324,8 +316,9 @@ class Collector:
         work.queue.append(pack)
 
     def _drain(self, work: ShardWork) -> None:
+        self.asker.pause()
         wait(work.in_flight)
-        for future, flight in sorted(work.in_flight.items(), key=lambda entry: entry[1].call_no):
+        for future, flight in work.in_flight.items():
             # The first error is the one that is told, and no other may keep the next answer from being stored.
             with suppress(Exception):
                 self._settle(work, future, flight)

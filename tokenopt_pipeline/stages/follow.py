@@ -19,7 +19,7 @@ from tokenopt_pipeline.domain.errors import (
 from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.moves import Asks, Move, fallback, to_fallback
 from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs
-from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
+from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember, carried_by
 from tokenopt_pipeline.domain.retries import Again, NextStep, failed_instead, refusal_to_ask_again
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
@@ -144,7 +144,7 @@ class Follower:
             policy,
             model,
             self.prices,
-            prefix_tokens=asked.prompt_tokens,
+            prefix_tokens=asked.widest_prefix_tokens,
             tier=move.route.tier,
             lengths=asked.lengths(run, model),
         )
@@ -154,7 +154,7 @@ class Follower:
             policy,
             model,
             self.prices,
-            prefix_tokens=asked.prompt_tokens,
+            prefix_tokens=asked.prompt_tokens + carried_by(move.origin, parent.context).prefix_tokens,
             requests=requests,
             of_all=requests,
             mode=run.mode,
@@ -173,6 +173,9 @@ class Follower:
                 output_scale=output_scale,
                 parent_pack_no=parent.pack_no,
                 generation=parent.generation,
+                # What the blocks need does not depend on who is asked.
+                context=parent.context,
+                tools=parent.tools,
             )
             for planned in plan_packs(blocks, limits, policy.packing, model)
         ]

@@ -14,6 +14,7 @@ from tokenopt_pipeline.ports import (
     AnswerValidators,
     CallStore,
     Clock,
+    ConversationStore,
     OverlayStore,
     PackStore,
     PrefixLedger,
@@ -21,8 +22,11 @@ from tokenopt_pipeline.ports import (
     ShardStore,
     Supply,
 )
+from tokenopt_pipeline.stages.asker import Asker
 from tokenopt_pipeline.stages.batching import Batching
 from tokenopt_pipeline.stages.collect import Collector
+from tokenopt_pipeline.stages.contexts import Contexts, ContextTexts
+from tokenopt_pipeline.stages.conversations import Conversations, OpenTools
 from tokenopt_pipeline.stages.follow import Follower
 from tokenopt_pipeline.stages.keep import KeptPrefixes, give_back
 from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
@@ -41,6 +45,10 @@ class Line:
     calls: CallStore
     overlays: OverlayStore
     prefixes: PrefixLedger
+    contexts: Contexts
+    conversations: ConversationStore
+    #: Opens the tool servers of a run whose policy has some.
+    open_tools: Callable[[Run], OpenTools]
     supply: Supply
     batching: Batching
     validators: AnswerValidators
@@ -51,6 +59,8 @@ class Line:
     windows: dict[str, FlowWindow] = field(default_factory=dict)
     #: Fingerprint of a prefix -> what is known of its cache entry, for all runs of the process.
     warmth: dict[str, PrefixWarmth] = field(default_factory=dict)
+    #: Run number -> its open tool servers.
+    _tools: dict[int, OpenTools] = field(default_factory=dict)
     #: Run number -> its collector, which keeps what it learns over the shards of a process.
     _collectors: dict[int, Collector] = field(default_factory=dict)
 
@@ -70,6 +80,7 @@ class Line:
                 run,
                 shard,
                 packs=self.packs,
+                contexts=self.contexts,
                 models=self.supply.models(run),
                 prices=self.supply.prices(run),
                 now=self.clock.now(),
@@ -86,6 +97,7 @@ class Line:
             calls=self.calls,
             models=self.supply.models(run),
             prices=self.supply.prices(run).in_batches(run.policy.batches.price_share),
+            texts=ContextTexts(run=run, store=self.contexts.store),
         )
         with self.shards.exclusive(shard):
             return submitter.submit(shard)
@@ -99,6 +111,7 @@ class Line:
             calls=self.calls,
             models=self.supply.models(run),
             prices=self.supply.prices(run).in_batches(run.policy.batches.price_share),
+            texts=ContextTexts(run=run, store=self.contexts.store),
             validators=self.validators,
             follower=Follower(
                 run=run,
@@ -134,13 +147,13 @@ class Line:
         if collector is None:
             collector = self._collectors[run.run_no] = Collector(
                 run=run,
-                provider=self.supply.provider(run),
                 packs=self.packs,
                 calls=self.calls,
                 models=self.supply.models(run),
                 prices=self.supply.prices(run),
                 validators=self.validators,
                 clock=self.clock,
+                asker=self._asker(run),
                 stop=self.stop,
                 windows=self.windows,
                 warmth=self.warmth,
@@ -154,6 +167,39 @@ class Line:
             )
         with self.shards.exclusive(shard):
             return collector.collect(shard)
+
+    def close(self) -> None:
+        """Ends the tool servers of all runs."""
+        while self._tools:
+            _, tools = self._tools.popitem()
+            tools.close()
+
+    def _asker(self, run: Run) -> Asker:
+        return Asker(
+            run=run,
+            provider=self.supply.provider(run),
+            packs=self.packs,
+            calls=self.calls,
+            models=self.supply.models(run),
+            prices=self.supply.prices(run),
+            clock=self.clock,
+            texts=ContextTexts(run=run, store=self.contexts.store),
+            conversations=self._conversations(run),
+        )
+
+    def _conversations(self, run: Run) -> Conversations | None:
+        if not run.policy.bridge.enabled:
+            return None
+        if run.run_no not in self._tools:
+            self._tools[run.run_no] = self.open_tools(run)
+        return Conversations(
+            run=run,
+            tools=self._tools[run.run_no],
+            store=self.conversations,
+            provider=self.supply.provider(run),
+            prices=self.supply.prices(run),
+            clock=self.clock,
+        )
 
     def flow(self) -> Mapping[str, Mapping[str, int]]:
         """Model -> its window now, its ceiling, and how often refusals and scarcity made it smaller."""

@@ -30,6 +30,7 @@ from tokenopt_pipeline.ports import (
     RunStore,
     Tokenizer,
 )
+from tokenopt_pipeline.stages.contexts import NOTHING_KNOWN, Known, check_room
 from tokenopt_pipeline.stages.prepare import unpriced
 
 
@@ -47,6 +48,8 @@ class RunRequest:
     kind: RunKind
     #: The policy as it was asked for, where tiers were chosen to fit a budget; it is what makes two runs the same.
     requested: Policy | None = None
+    #: What its run is to know of the schema's references, see `stages.contexts.know`.
+    known: Known = NOTHING_KNOWN
 
 
 def plan_run(
@@ -72,13 +75,15 @@ def plan_run(
     if n_blocks == 0:
         raise InvalidInput(f"collection {request.collection!r} has no blocks, so there is nothing to ask")
     policy, schema = request.resolved.policy, request.schema
+    prompt = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
+    check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     new = NewRun(
         run_id=run_id,
         collection=request.collection,
         document_ids=tuple(d for d, _ in documents),
         schema=schema,
         schema_source=request.schema_source,
-        prompt_tokens=prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer),
+        prompt_tokens=prompt,
         resolved=request.resolved,
         requested=request.requested,
         answer_recipe=recipe_of(request, models),
@@ -86,6 +91,8 @@ def plan_run(
         kind=request.kind,
         learned=learned,
         classification_tokens=classification_tokens(request, tokenizer),
+        knowledge=request.known.knowledge,
+        texts=request.known.texts,
         spans=tuple(shard_spans(n_blocks, policy.run.shard_blocks)),
     )
     # An unfinished run of the same inputs is gone on with.
@@ -126,8 +133,6 @@ def learn(request: RunRequest, *, calls: LearningStore, models: Models | None = 
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:
     """Raises InvalidInput when the mode is not offered, the schema is no JSON Schema, or a model is unknown or has no price."""
     _check_mode(request)
-    if request.resolved.policy.bridge.enabled:
-        raise InvalidInput("bridge.enabled = True: no run calls tools in this version; leave it false")
     validators.check_schema(request.schema)
     _check_answers_fit(request, models)
     for ref in _without_price(request.resolved.policy, prices):
@@ -171,6 +176,8 @@ def _check_mode(request: RunRequest) -> None:
     if request.mode == "async" and not any(supports_batches(ref.provider) for ref in models):
         named = ", ".join(map(str, models))
         raise InvalidInput(f"mode async: batches are offered by {', '.join(LIMITS)}, and the run asks {named}")
+    if request.mode == "async" and request.resolved.policy.bridge.enabled:
+        raise InvalidInput("mode async: no conversation with tools goes in batches yet; use --mode sync or auto")
 
 
 def run_mode(request: RunRequest) -> str:
@@ -178,6 +185,8 @@ def run_mode(request: RunRequest) -> str:
     if request.mode != "auto":
         return request.mode
     policy = request.resolved.policy
+    if policy.bridge.enabled:
+        return "sync"
     expiries = [LIMITS[r.provider].expires_h for r in models_reachable(policy.routing) if supports_batches(r.provider)]
     return "auto" if expiries and policy.batches.deadline_h >= min(expiries) else "sync"
 
@@ -186,7 +195,7 @@ def recipe_of(request: RunRequest, models: Models) -> str:
     """What answers to this request depend on beside the blocks; see `domain.runs.answer_recipe`."""
     policy = request.resolved.policy
     specs = [models.spec(ref) for ref in models_reachable(policy.routing)]
-    return answer_recipe(request.schema, policy, request.kind, specs)
+    return answer_recipe(request.schema, policy, request.kind, specs, request.known.knowledge)
 
 
 def classification_tokens(request: RunRequest, tokenizer: Tokenizer) -> int:
@@ -195,11 +204,11 @@ def classification_tokens(request: RunRequest, tokenizer: Tokenizer) -> int:
     return prompt_tokens(answer_form(classification_schema(request.schema), PLAIN), tokenizer) if has_two_passes else 0
 
 
-def form_prefix(form: AnswerForm, model: ModelSpec) -> Prefix:
-    """What all requests in this form to the model share."""
+def form_prefix(form: AnswerForm, model: ModelSpec, *, system: str | None = None) -> Prefix:
+    """What all requests in this form to the model share; `system`: its system text, where it carries references."""
     return prefix_of(
         model=str(model.ref),
-        system=system_prompt(form.asked),
+        system=system_prompt(form.asked) if system is None else system,
         output_schema=form.output_schema,
         output_method=model.output_method,
         thinking=model.thinking,

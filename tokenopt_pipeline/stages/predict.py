@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -12,18 +12,21 @@ from itertools import groupby
 from tokenopt_pipeline.domain.batch_policy import Mode
 from tokenopt_pipeline.domain.batches import supports_batches
 from tokenopt_pipeline.domain.classification import classification_schema
+from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
 from tokenopt_pipeline.domain.encoding import answer_form
-from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast
+from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast, scaled
+from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs, too_large
-from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
-from tokenopt_pipeline.domain.routing import ModelRef, Route, RouteTable, default_model
+from tokenopt_pipeline.domain.retrieval import ContextKind
+from tokenopt_pipeline.domain.routing import ModelRef, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
-from tokenopt_pipeline.stages.legs import Leg, RoutedBlocks, legs_of
+from tokenopt_pipeline.stages.contexts import NOTHING_KNOWN, Known, PrefixCosts, check_room, expected_context
+from tokenopt_pipeline.stages.legs import Leg, legs_of
 from tokenopt_pipeline.stages.modes import mode_for
 from tokenopt_pipeline.stages.plan import (
     RunRequest,
@@ -33,7 +36,8 @@ from tokenopt_pipeline.stages.plan import (
     recipe_of,
     run_mode,
 )
-from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, unpriced
+from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, prefix_costs, unpriced
+from tokenopt_pipeline.stages.sort_out import SortedOut, sort_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,12 @@ class Prediction:
     usd_baseline: Decimal | None
     #: Every tier's model, in the run's mode and, where it can be asked otherwise, in the other one.
     routes: tuple[PredictedRoute, ...]
+    #: What packs carry of the schema's references -> why -> packs; found chunks at the most they may have.
+    contexts: Mapping[str, Mapping[str, int]]
+    #: Requests; more than packs where models have tools, each of which is priced at one round of them.
+    calls: int
+    #: What the conversations with tools may cost at most; None without any, or without a price.
+    usd_bound: Decimal | None
     #: What the checks of answers are worth, a sentence each.
     checks: tuple[str, ...] = ()
     #: Blocks that fit into no request of their model: they will fail without being asked.
@@ -105,7 +115,9 @@ def predict_run(
     """The prediction for a request, by the same rules a run would follow, shard by shard. Raises InvalidInput."""
     check_askable(request, models=models, prices=prices, validators=validators)
     policy, schema = request.resolved.policy, request.schema
-    prefix = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
+    prompt = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
+    prefix = prompt + request.known.knowledge.n_tokens
+    check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     sorted_out = sort_out(request, planning, recipe_of(request, models))
     legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, unpriced(policy, prices))
     planner = _Planner(
@@ -113,7 +125,8 @@ def predict_run(
         models=models,
         prices=prices,
         learned=learned,
-        prefixes=dict.fromkeys(Asks, prefix) | {Asks.CLASSIFICATION: classification_tokens(request, tokenizer)},
+        known=request.known,
+        prompts=dict.fromkeys(Asks, prompt) | {Asks.CLASSIFICATION: classification_tokens(request, tokenizer)},
     )
     for leg in legs:
         planner.take(leg)
@@ -130,7 +143,10 @@ def predict_run(
         kept=kept,
         reused_by_rule=sorted_out.reused,
         skipped_by_rule=sorted_out.skipped,
-        packs=total.expected.calls,
+        packs=planner.packs,
+        contexts=planner.contexts,
+        calls=total.expected.calls,
+        usd_bound=planner.bound_usd if policy.bridge.enabled and total.expected.usd is not None else None,
         modes=planner.modes,
         forecast=total,
         usd_baseline=planner.baseline(sorted_out, kept),
@@ -149,7 +165,8 @@ def usd_of_blocks(
         models=_Only(model),
         prices=prices,
         learned=NOTHING_LEARNED,
-        prefixes=dict.fromkeys(Asks, prefix_tokens),
+        known=NOTHING_KNOWN,
+        prompts=dict.fromkeys(Asks, prefix_tokens),
     )
     # Which tier it stands for makes no difference to what one block costs.
     planner.take(Leg(asks=Asks.ANSWER, tier="mid", model=model.ref, blocks=blocks))
@@ -167,56 +184,6 @@ class _Only:
 
 
 @dataclass(slots=True, kw_only=True)
-class SortedOut:
-    """Blocks of a request by what happens to them."""
-
-    blocks: int = 0
-    tokens: int = 0
-    #: Why an answer is there already -> blocks.
-    reused: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, int] = field(default_factory=dict)
-    by_route: dict[Route, RoutedBlocks] = field(default_factory=dict)
-    #: (Block type, tier of its route) -> blocks.
-    by_kind: dict[tuple[str, str], list[PackableBlock]] = field(default_factory=dict)
-
-
-def sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> SortedOut:
-    """The blocks of a request by what happens to them; answers known under the recipe are reused."""
-    policy = request.resolved.policy
-    rules = skip_rules(policy.prefilter, request.schema)
-    table = RouteTable(policy.routing, request.schema, mode="sync")
-    verdicts: dict[BlockFacts, Decision] = {}
-    # 64 bits tell millions of contents apart at a tenth of the memory of their texts; this is a forecast.
-    seen: set[int] = set()
-    result = SortedOut()
-    for block in planning.blocks(request.collection, answer_recipe=recipe):
-        result.blocks += 1
-        result.tokens += block.tokens
-        decision = verdicts.get(block.facts)
-        if decision is None:
-            decision = verdicts[block.facts] = decide(rules, block.facts)
-        if decision.verdict is Verdict.SKIP:
-            result.skipped[decision.rule_id] = result.skipped.get(decision.rule_id, 0) + 1
-            continue
-        content = hash(block.content)
-        if policy.reuse.enabled and (block.is_known or content in seen):
-            rule = "answered_before" if block.is_known else "same_as_earlier_block"
-            result.reused[rule] = result.reused.get(rule, 0) + 1
-            continue
-        seen.add(content)
-        kind = block.facts.type
-        route = table.route(block_type=kind, n_tokens=block.tokens, language=block.language)
-        packable = PackableBlock(block_no=result.blocks, ordinal=result.blocks - 1, tokens=block.tokens, type=kind)
-        routed = result.by_route.get(route)
-        if routed is None:
-            routed = result.by_route[route] = RoutedBlocks(blocks=[], types=Counter())
-        routed.blocks.append(packable)
-        routed.types[kind] += 1
-        result.by_kind.setdefault((kind, route.tier), []).append(packable)
-    return result
-
-
-@dataclass(slots=True, kw_only=True)
 class _Planner:
     """Packs blocks as a run would, and keeps only sums."""
 
@@ -224,16 +191,29 @@ class _Planner:
     models: Models
     prices: Prices
     learned: Learned
-    #: What is asked -> our tokenizer's count of what all such requests share.
-    prefixes: Mapping[Asks, int]
+    #: What requests carry of references.
+    known: Known
+    #: What is asked -> our tokenizer's count of its system prompt and output schema.
+    prompts: Mapping[Asks, int]
     #: Model -> how its packs are asked, and why.
     modes: dict[str, Mode] = field(default_factory=dict)
     too_large: int = 0
+    contexts: dict[str, dict[str, int]] = field(default_factory=dict)
+    bound_usd: Decimal = Decimal(0)
     _loads: dict[tuple[str, ModelRef, Asks], Load] = field(default_factory=dict)
+
+    @property
+    def packs(self) -> int:
+        """Packs of all loads."""
+        return sum(load.packs for load in self._loads.values())
+
+    def _widest(self, asks: Asks) -> int:
+        """Tokens before the blocks, with all references whole."""
+        return self.prompts[asks] + (0 if asks is Asks.CLASSIFICATION else self.known.knowledge.n_tokens)
 
     def take(self, leg: Leg) -> None:
         """Blocks that one model is asked about, in document order."""
-        policy, model, prefix = self.request.resolved.policy, self.models.spec(leg.model), self.prefixes[leg.asks]
+        policy, model, prefix = self.request.resolved.policy, self.models.spec(leg.model), self._widest(leg.asks)
         is_first_pass = leg.asks is Asks.CLASSIFICATION
         limits = limits_on(
             classification_schema(self.request.schema) if is_first_pass else self.request.schema,
@@ -269,49 +249,81 @@ class _Planner:
             names = ("sync", "async") if supports_batches(ref.provider) else (chosen.name,)
             for name in names if only is None else (only,):
                 prices = batch_prices if name == "async" else self.prices
-                route = self._route(load, asks, mode=name, prices=prices, of_all=per_model.total())
-                yield replace(route, tier=tier, is_chosen=name == (only or chosen.name))
+                is_chosen = name == (only or chosen.name)
+                route = self._route(load, asks, mode=name, prices=prices, is_chosen=is_chosen)
+                yield replace(route, tier=tier)
 
-    def _route(self, load: Load, asks: Asks, *, mode: str, prices: Prices, of_all: int) -> PredictedRoute:
-        policy, ref, prefix = self.request.resolved.policy, load.model.ref, self.prefixes[asks]
+    def _route(self, load: Load, asks: Asks, *, mode: str, prices: Prices, is_chosen: bool) -> PredictedRoute:
+        policy, model, prompt = self.request.resolved.policy, load.model, self.prompts[asks]
+        is_first_pass = asks is Asks.CLASSIFICATION
+        requests = sum(o.packs for (_, ref, asked), o in self._loads.items() if (ref, asked) == (model.ref, asks))
+        costs = prefix_costs(policy, model, self.prices, requests=requests, of_all=self.packs, mode=mode)
+        context = NO_CONTEXT
+        if not is_first_pass:
+            context = expected_context(self.known, policy.retrieval, model, prompt, costs)
+        shared = prompt + context.prefix_tokens
         cache = plan_run_cache(
             policy,
-            load.model,
+            model,
             # Multiples of the plain price are the same in both modes.
             self.prices,
-            prefix_tokens=prefix,
-            requests=sum(
-                other.packs for (_, model, asked), other in self._loads.items() if (model, asked) == (ref, asks)
-            ),
-            of_all=of_all,
+            prefix_tokens=shared,
+            requests=requests,
+            of_all=self.packs,
             mode=mode,
         )
-        lengths = {} if asks is Asks.CLASSIFICATION else self.learned.answers_of(ref)
+        lengths = {} if is_first_pass else self.learned.answers_of(model.ref)
+        seen = None if is_first_pass or context.tokens else self.learned.prefixes.get(str(model.ref))
+        told = forecast(
+            load,
+            partial(prices.usd, model.ref),
+            prefix_tokens=shared,
+            ttl=cache.ttl,
+            is_learnt=bool(lengths),
+            overflow_probability=policy.packing.overflow_probability,
+            seen=seen,
+            beside_tokens=model.billed_tokens(context.tokens - context.prefix_tokens),
+            talk=None if is_first_pass or not policy.bridge.enabled else self._talk(model, shared, cache.ttl),
+        )
+        if is_chosen:
+            self._note(load, context, costs, told, converses=policy.bridge.enabled and not is_first_pass)
         return PredictedRoute(
             tier="",
-            model=str(ref),
+            model=str(model.ref),
             asks=asks,
             mode=mode,
-            is_chosen=False,
+            is_chosen=is_chosen,
             learnt_from=max((length.answers for length in lengths.values()), default=0),
             cache_reason=cache.reason,
-            forecast=forecast(
-                load,
-                partial(prices.usd, ref),
-                prefix_tokens=prefix,
-                ttl=cache.ttl,
-                is_learnt=bool(lengths),
-                overflow_probability=policy.packing.overflow_probability,
-                seen=None if asks is Asks.CLASSIFICATION else self.learned.prefixes.get(str(ref)),
-            ),
+            forecast=told,
         )
+
+    def _talk(self, model: ModelSpec, shared: int, ttl: str | None) -> Callable[[TokenUsage], TokenUsage]:
+        """From a plain call to a conversation with one round of tools."""
+        return partial(
+            expected_conversation,
+            shared_tokens=model.billed_tokens(shared) + model.request_overhead_tokens,
+            is_cached=ttl is not None,
+            results_tokens=model.billed_tokens(self.request.resolved.policy.retrieval.budget_tokens),
+        )
+
+    def _note(
+        self, load: Load, context: CarriedContext, costs: PrefixCosts, told: Forecast, *, converses: bool
+    ) -> None:
+        if context.kind is not ContextKind.NONE:
+            causes = self.contexts.setdefault(context.kind, {})
+            causes[context.cause] = causes.get(context.cause, 0) + load.packs
+        if converses and load.packs:
+            plain = costs.usd(scaled(told.expected.usage, 1 / load.packs))
+            most = conversation_usd(self.request.resolved.policy.bridge, costs.usd, plain) or Decimal(0)
+            self.bound_usd += most * load.packs
 
     def baseline(self, blocks: SortedOut, kept: int) -> Decimal | None:
         """The same blocks one per call, nothing skipped, cached or packed; None without a price or a block to ask."""
         if not kept:
             return None
         model = self.models.spec(default_model(self.request.resolved.policy.routing))
-        prefix = self.prefixes[Asks.ANSWER]
+        prefix = self._widest(Asks.ANSWER)
         answered = [load for (_, _, asks), load in self._loads.items() if asks is Asks.ANSWER]
         answers = sum(load.answers.expected for load in answered) / max(sum(load.blocks for load in answered), 1)
         one = naive_usage(

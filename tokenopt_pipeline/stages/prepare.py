@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 
 from tokenopt_pipeline.domain.answer_lengths import AnswerLength
@@ -16,18 +18,21 @@ from tokenopt_pipeline.domain.caching import (
     request_in_output_tokens,
 )
 from tokenopt_pipeline.domain.fallbacks import Obstacle
+from tokenopt_pipeline.domain.knowledge import CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening
 from tokenopt_pipeline.domain.packing import PackLimits, pack_limits, plan_packs, too_large
-from tokenopt_pipeline.domain.packs import KeptBlock, NewPack
+from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, carried_by
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
+from tokenopt_pipeline.domain.retrieval import shared_usd
 from tokenopt_pipeline.domain.routing import Route, RouteTable, parse_model_ref
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
+from tokenopt_pipeline.stages.contexts import Contexts, PrefixCosts
 from tokenopt_pipeline.stages.modes import with_modes
 
 
@@ -86,6 +91,19 @@ def limits_on(
     )
 
 
+def prefix_costs(
+    policy: Policy, model: ModelSpec, prices: Prices, *, requests: int, of_all: int, mode: str
+) -> PrefixCosts:
+    """What so many requests to the model, of all a run's, cost before their blocks."""
+
+    def shared(tokens: int) -> Decimal | None:
+        plan = plan_run_cache(policy, model, prices, prefix_tokens=tokens, requests=requests, of_all=of_all, mode=mode)
+        return shared_usd(usd, model.billed_tokens(tokens), calls=requests, ttl=plan.ttl)
+
+    usd = partial(prices.usd, model.ref)
+    return PrefixCosts(shared=shared, usd=usd)
+
+
 def unpriced(policy: Policy, prices: Prices) -> Hindered:
     """Says of a model that it has no known price, where a run under the policy needs one."""
     needs_price = not policy.run.allow_unknown_price or policy.run.budget_usd is not None
@@ -97,7 +115,9 @@ def unpriced(policy: Policy, prices: Prices) -> Hindered:
     return hindered
 
 
-def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, prices: Prices, now: datetime) -> int:
+def pack_blocks(
+    run: Run, shard: Shard, *, packs: PackStore, contexts: Contexts, models: Models, prices: Prices, now: datetime
+) -> int:
     """Puts every kept block that is in no pack yet into one; how many packs were added.
 
     A block that can never fit into its model's context fails here, before anything is asked.
@@ -118,7 +138,7 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
             run.policy,
             model,
             prices,
-            prefix_tokens=asked.prompt_tokens,
+            prefix_tokens=asked.widest_prefix_tokens,
             tier=move.route.tier,
             lengths=asked.lengths(run, model),
         )
@@ -132,44 +152,50 @@ def pack_blocks(run: Run, shard: Shard, *, packs: PackStore, models: Models, pri
         planned += [(move, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
     if run.mode != "sync":
         planned = with_modes(run, planned, prices=prices)
-    # A prefix is one per model and what is asked; the run's other shards will ask about as often as this one.
-    requests: dict[tuple[str, Asks], int] = {}
-    for move, _, _ in planned:
-        requests[_prefix_of(move)] = requests.get(_prefix_of(move), 0) + run.n_shards
-
     modes = {str(move.route.model): move.route.mode for move, _, _ in planned}
+    # The run's other shards will ask about as often as this one.
+    per_model = Counter(str(move.route.model) for move, _, _ in planned)
+    of_all = len(planned) * run.n_shards
+
+    def costs(model: ModelSpec) -> PrefixCosts:
+        name = str(model.ref)
+        billed = prices.in_batches(run.policy.batches.price_share) if modes[name] == "async" else prices
+        requests = per_model[name] * run.n_shards
+        return prefix_costs(run.policy, model, billed, requests=requests, of_all=of_all, mode=modes[name])
+
+    contexts_of = contexts.of_packs(run, [(models.spec(move.route.model), pack) for move, _, pack in planned], costs)
+    # A prefix is one per model, what is asked, and whole references.
+    sharing = Counter(_prefix_of(move, context) for (move, _, _), context in zip(planned, contexts_of, strict=True))
     plans = {
-        (name, asks): plan_run_cache(
+        (name, asks, whole_tokens): plan_run_cache(
             run.policy,
             models.spec(parse_model_ref(name)),
             prices,
-            prefix_tokens=asked_of(run, asks).prompt_tokens,
-            requests=n,
-            of_all=sum(requests.values()),
+            prefix_tokens=asked_of(run, asks).prompt_tokens + whole_tokens,
+            requests=requests * run.n_shards,
+            of_all=of_all,
             mode=modes[name],
         )
-        for (name, asks), n in requests.items()
+        for (name, asks, whole_tokens), requests in sharing.items()
     }
 
-    def new_packs() -> list[NewPack]:
-        new = []
-        for move, limits, pack in planned:
-            cache = plans[_prefix_of(move)]
-            new.append(
-                NewPack(
-                    planned=pack,
-                    route=move.route,
-                    origin=move.origin,
-                    cache_ttl=cache.ttl,
-                    cache_reason=cache.reason,
-                    limits=limits,
-                    attempts=(0,) * len(pack.blocks),
-                )
+    def new_packs() -> Iterator[NewPack]:
+        for (move, limits, pack), context in zip(planned, contexts_of, strict=True):
+            cache = plans[_prefix_of(move, context)]
+            yield NewPack(
+                planned=pack,
+                route=move.route,
+                origin=move.origin,
+                cache_ttl=cache.ttl,
+                cache_reason=cache.reason,
+                limits=limits,
+                attempts=(0,) * len(pack.blocks),
+                context=context,
+                tools=run.policy.bridge.enabled,
             )
-        return new
 
-    return packs.add(shard, iter(new_packs()), refused=refused, now=now)
+    return packs.add(shard, new_packs(), refused=refused, now=now)
 
 
-def _prefix_of(move: Move) -> tuple[str, Asks]:
-    return str(move.route.model), move.origin.asks
+def _prefix_of(move: Move, context: CarriedContext) -> tuple[str, Asks, int]:
+    return str(move.route.model), move.origin.asks, carried_by(move.origin, context).prefix_tokens

@@ -28,6 +28,7 @@ from tokenopt_pipeline.ports import (
     Prices,
 )
 from tokenopt_pipeline.stages.batching import Batching
+from tokenopt_pipeline.stages.contexts import ContextTexts
 from tokenopt_pipeline.stages.follow import Follower, violations_of
 from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request
 
@@ -47,6 +48,7 @@ class Receiver:
     models: Models
     #: Of batches.
     prices: Prices
+    texts: ContextTexts
     validators: AnswerValidators
     follower: Follower
     stop: Callable[[], bool] = lambda: False
@@ -211,4 +213,5 @@ class Receiver:
             self.packs.members(pack.pack_no),
             model=self.models.spec(pack.route.model),
             prices=self.prices,
+            texts=self.texts,
         )

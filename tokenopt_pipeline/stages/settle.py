@@ -20,6 +20,7 @@ from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
 from tokenopt_pipeline.ports import Prices
+from tokenopt_pipeline.stages.contexts import ContextTexts
 from tokenopt_pipeline.stages.plan import form_prefix
 
 
@@ -34,29 +35,31 @@ class PreparedCall:
     assumptions: CallAssumptions
 
 
-def run_prefix(run: Run, model: ModelSpec, asks: Asks = Asks.ANSWER) -> Prefix:
-    """What all requests of the run to the model that ask the same share."""
-    return form_prefix(asked_of(run, asks).form, model)
+def run_prefix(run: Run, model: ModelSpec, system: str, asks: Asks = Asks.ANSWER) -> Prefix:
+    """What all requests of the run to the model that ask the same with this system text share."""
+    return form_prefix(asked_of(run, asks).form, model, system=system)
 
 
 def prepare_call(
-    run: Run, pack: OpenPack, members: Sequence[PackMember], *, model: ModelSpec, prices: Prices
+    run: Run, pack: OpenPack, members: Sequence[PackMember], *, model: ModelSpec, prices: Prices, texts: ContextTexts
 ) -> PreparedCall:
     """The request of a pack. The same pack gives the same bytes to the model."""
-    asked = asked_of(run, pack.origin.asks)
+    asked, context = asked_of(run, pack.origin.asks), pack.carried
+    prompt, found = asked.prompt_tokens + context.prefix_tokens, context.tokens - context.prefix_tokens
     blocks = [PromptBlock(ordinal=i, type=m.type, text=m.text) for i, m in enumerate(members, start=1)]
     request = ModelRequest(
         model=model,
-        system=system_prompt(asked.form.asked),
+        system=texts.system(system_prompt(asked.form.asked), context),
+        found=texts.found(context),
         user=user_prompt(asked.form.asked, blocks),
         output_schema=asked.form.output_schema,
         # Thoughts are output, and come first: without room of their own they would take the answer's.
         max_tokens=min(pack.max_tokens + model.thinking_reserve_tokens, model.max_output_tokens),
         cache_ttl=pack.cache_ttl,
     )
-    prefix = model.billed_tokens(asked.prompt_tokens) + model.request_overhead_tokens
-    guarded = model.guarded_tokens(asked.prompt_tokens) + model.request_overhead_tokens + pack.input_tokens
-    counted = asked.prompt_tokens + sum(m.tokens + LINE_OVERHEAD_TOKENS for m in members)
+    prefix = model.billed_tokens(prompt) + model.request_overhead_tokens
+    guarded = model.guarded_tokens(prompt + found) + model.request_overhead_tokens + pack.input_tokens
+    counted = prompt + found + sum(m.tokens + LINE_OVERHEAD_TOKENS for m in members)
     return PreparedCall(
         pack=pack,
         members=members,
@@ -64,7 +67,9 @@ def prepare_call(
         fingerprint=request.fingerprint,
         assumptions=CallAssumptions(
             pack_blocks=len(members),
-            input_tokens=prefix + sum(model.billed_tokens(m.tokens + LINE_OVERHEAD_TOKENS) for m in members),
+            input_tokens=prefix
+            + model.billed_tokens(found)
+            + sum(model.billed_tokens(m.tokens + LINE_OVERHEAD_TOKENS) for m in members),
             output_tokens=pack.output_tokens,
             max_tokens=request.max_tokens,
             table_input_tokens=model.shipped_tokens(counted),
@@ -172,7 +177,7 @@ def again_packs(
             schema.schema,
             run.policy.packing,
             model,
-            prefix_tokens=schema.prompt_tokens,
+            prefix_tokens=schema.widest_prefix_tokens,
             tier=pack.route.tier,
             max_blocks=len(group.block_nos),
             learned=schema.lengths(run, model),
@@ -196,6 +201,9 @@ def again_packs(
                     output_scale=group.output_scale,
                     parent_pack_no=pack.pack_no,
                     generation=pack.generation + 1,
+                    # A part of the blocks needs no more than all of them.
+                    context=pack.context,
+                    tools=pack.tools,
                 )
             )
     return new

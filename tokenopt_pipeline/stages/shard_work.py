@@ -5,25 +5,41 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.runs import Shard
+from tokenopt_pipeline.stages.conversations import Talk
 from tokenopt_pipeline.stages.follow import Follower
 from tokenopt_pipeline.stages.settle import PreparedCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlight:
-    """A call on its way."""
+    """A call on its way, or a conversation between two calls."""
 
     call: PreparedCall
-    call_no: int
+    #: None: nothing is in flight.
+    call_no: int | None
     started_s: float
     #: Its prefix was taken for warm when it began.
     followed: bool
+    #: None: it is one plain call.
+    talk: Talk | None = None
+
+    @property
+    def known_call_no(self) -> int:
+        """The number of the call that was answered or refused."""
+        assert self.call_no is not None  # whatever was answered was asked
+        return self.call_no
+
+    def now(self) -> InFlight:
+        """As it stands once nothing more happens in its thread."""
+        if self.talk is None:
+            return self
+        return replace(self, call=self.talk.call, call_no=self.talk.call_no, started_s=self.talk.began_s)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from tokenopt_pipeline.ports import (
     UnsentPack,
 )
 from tokenopt_pipeline.stages.batching import LOOK_S, Batching
+from tokenopt_pipeline.stages.contexts import ContextTexts
 from tokenopt_pipeline.stages.settle import PreparedCall, prepare_call
 
 # Stands in for an id whose number is not known yet: no real one is longer.
@@ -49,6 +50,7 @@ class Submitter:
     models: Models
     #: Of batches.
     prices: Prices
+    texts: ContextTexts
 
     def submit(self, shard: Shard) -> dict[str, int]:
         """Submits what waits; counts of batches and requests. The shard is the caller's.
@@ -185,6 +187,7 @@ class Submitter:
             self.packs.members(pack.pack_no),
             model=self.models.spec(pack.route.model),
             prices=self.prices,
+            texts=self.texts,
         )
 
     def _fail(self, unsent: UnsentPack, reason: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.domain.model_overrides import parse_models
 from tokenopt_pipeline.domain.places import Places
+from tokenopt_pipeline.domain.policy import resolve
 from tokenopt_pipeline.domain.routing import ModelRef, parse_model_ref
 from tokenopt_pipeline.domain.usage import TokenUsage
 
@@ -120,3 +121,38 @@ def test_prices_are_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert usd("claude-opus-5-5", output=1_000) == Decimal("0.02")
+
+
+@pytest.mark.parametrize(
+    "model", ["anthropic/claude-haiku-5-5", "openai/gpt-6-luna", "google/gemini-3.8-flash", "openai/gpt-5.4-mini"]
+)
+def test_a_batch_costs_half_in_every_class_that_vendors_list_so(model: str) -> None:
+    ref, plain = parse_model_ref(model), ListPrices()
+    usage = TokenUsage(input_uncached=1_000, cache_read=2_000, output=500)
+    whole, half = plain.usd(ref, usage), plain.in_batches(0.5).usd(ref, usage)
+    assert whole is not None
+    assert half == whole / 2
+
+
+def test_where_a_list_has_a_batch_price_of_its_own_the_share_has_no_say() -> None:
+    ref = parse_model_ref("anthropic/claude-haiku-5-5")
+    usage = TokenUsage(input_uncached=1_000_000)
+    assert ListPrices().in_batches(0.9).usd(ref, usage) == ListPrices().in_batches(0.5).usd(ref, usage)
+
+
+def test_googles_cached_tokens_cost_in_batches_what_they_cost_elsewhere_where_the_list_says_so() -> None:
+    ref, usage = parse_model_ref("google/gemini-2.5-flash"), TokenUsage(cache_read=1_000_000)
+    assert ListPrices().in_batches(0.5).usd(ref, usage) == ListPrices().usd(ref, usage)
+    assert ListPrices().in_batches(0.5).usd(ref, TokenUsage(output=1_000_000)) == Decimal("1.25")
+
+
+def test_a_price_that_a_policy_declares_is_multiplied_by_its_share() -> None:
+    price = {"input": "2", "output": "4"}
+    policy = resolve([("test", {"models": {"anthropic/claude-haiku-5-5": {"price": price}}})]).policy
+    ref = parse_model_ref("anthropic/claude-haiku-5-5")
+    found = ListPrices(policy.models).in_batches(0.4).usd(ref, TokenUsage(input_uncached=1_000_000))
+    assert found == Decimal("0.8")
+
+
+def test_a_model_without_a_price_has_none_in_batches() -> None:
+    assert ListPrices().in_batches(0.5).usd(parse_model_ref("openai/no-such-model"), TokenUsage(output=1)) is None

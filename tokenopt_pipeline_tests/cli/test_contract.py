@@ -81,7 +81,11 @@ def test_every_command_that_does_something_speaks_json(path: tuple[str, ...]) ->
     for name in path:
         assert isinstance(command, click.Group)
         command = command.commands[name]
-    server_or_group = isinstance(command, click.Group) or path in {("sandbox", "serve"), ("mcp", "serve")}
+    server_or_group = isinstance(command, click.Group) or path in {
+        ("sandbox", "serve"),
+        ("mcp", "serve"),
+        ("webhooks", "serve"),
+    }
     assert server_or_group or "as_json" in {parameter.name for parameter in command.params}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tokenopt_pipeline.cli.exits import DONE, STOPPED, WITH_FAILURES
 from tokenopt_pipeline.cli.figures import dollars, summary_lines
-from tokenopt_pipeline.cli.planning import plan_lines
+from tokenopt_pipeline.cli.planning import budget_lines, plan_lines
 from tokenopt_pipeline.cli.running import check_line, outcome_code
 
 
@@ -173,3 +173,41 @@ def test_the_cache_line_counts_outcomes_and_says_why_what_was_missed_was_missed(
     assert "cache       hit 17, ttl passed 2, first 1" in lines
     assert "            ttl passed, call 18: The last use was 400 s before." in lines
     assert not any("No call before" in line for line in lines)
+
+
+def test_whom_a_run_asked_beside_its_first_model_is_told_with_its_dollars() -> None:
+    routing = {
+        "fallbacks": {"unavailable": 30, "refused": 2},
+        "first_passes": 100,
+        "classified": {"small": 70, "mid": 30},
+        "second_opinions": 50,
+        "escalated": {"mid": 9},
+        "earlier_answers_stand": 41,
+        "usd": {"first_passes": 0.01, "second_opinions": None, "other_models": 0.5},
+    }
+    told = summary_lines(a_summary(routing=routing))
+    assert "fallback    32 blocks  (unavailable 30, refused 2)" in told
+    assert "first pass  100 blocks for $0.0100  (small 70, mid 30)" in told
+    assert "compared    50 blocks for —" in told
+    assert "escalated   9 blocks  (mid 9)" in told
+    assert "            an earlier answer stands for 41 blocks" in told
+    plain = summary_lines(
+        a_summary(
+            routing={
+                **routing,
+                "fallbacks": {},
+                "first_passes": 0,
+                "second_opinions": 0,
+                "escalated": {},
+                "earlier_answers_stand": 0,
+            }
+        )
+    )
+    assert plain == summary_lines(a_summary(routing={})) == summary_lines(a_summary())
+
+
+def test_a_plan_tells_its_checks_and_the_tiers_that_its_budget_chose() -> None:
+    assert budget_lines({}) == []
+    assert budget_lines({"paragraph": "small", "table": "mid"}) == [
+        "tiers       chosen by marginal value to fit the budget: paragraph to small, table to mid"
+    ]

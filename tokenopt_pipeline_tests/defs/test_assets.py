@@ -12,10 +12,11 @@ from tokenopt_pipeline.defs.assets import LINE
 from tokenopt_pipeline.defs.launch import declare_shards
 from tokenopt_pipeline.defs.resources import StraightLine
 from tokenopt_pipeline.domain.documents import BlockType
-from tokenopt_pipeline.domain.errors import InvalidInput, NotFound
+from tokenopt_pipeline.domain.errors import InvalidInput, NotFound, ProviderUnavailable
 from tokenopt_pipeline.domain.runs import RunKind, shard_key
 from tokenopt_pipeline_tests.defs.dagster_rig import ASSET_NAMES, DagsterRig
 from tokenopt_pipeline_tests.stages.rig import clauses
+from tokenopt_pipeline_tests.stages.scripted_provider import Asked, Reply
 
 COUNTS = {
     "blocks": {"blocks": 2},
@@ -50,6 +51,21 @@ def test_every_asset_reports_the_counts_of_each_shard(dagster_rig: DagsterRig, n
         found = dagster_rig.materialized(asset)
         assert sorted(found) == keys
         assert [metadata(entry) for entry in found.values()] == [COUNTS[asset]] * n_shards
+
+
+def test_whom_a_run_asked_instead_stands_in_the_asset_s_metadata(dagster_rig: DagsterRig) -> None:
+    def script(asked: Asked) -> Reply:
+        return ProviderUnavailable("gone") if asked.request.model.ref.model == "claude-sonnet-5-5" else None
+
+    dagster_rig.rig.provider.script = script
+    models = {"mid": ["anthropic/claude-sonnet-5-5", "anthropic/claude-haiku-5-5"]}
+    _, keys = dagster_rig.planned(blocks=2, routing={"models": models}, retries={"transient_tries": 1})
+    dagster_rig.materialize(keys)
+
+    (entry,) = dagster_rig.materialized("model_responses").values()
+    routed = metadata(entry)["routing"]
+    assert routed["fallbacks"] == {"unavailable": 2}
+    assert routed["usd"]["other_models"] > 0
 
 
 def test_one_shard_can_be_taken_asset_by_asset_and_twice_changes_nothing(dagster_rig: DagsterRig) -> None:

@@ -39,7 +39,12 @@ def test_the_definitions_load_without_environment_database_or_network() -> None:
 
 def test_the_six_assets_stand_in_one_line_partitioned_by_shard() -> None:
     graph = defs.resolve_asset_graph()
-    assert {k.to_user_string() for k in graph.get_all_asset_keys()} == {*LINE, "reference_index"}
+    assert {k.to_user_string() for k in graph.get_all_asset_keys()} == {
+        *LINE,
+        "reference_index",
+        "benchmark_results",
+        "verification_report",
+    }
     for before, asset in zip([None, *LINE], LINE, strict=False):
         node = graph.get(dg.AssetKey(asset))
         assert node.parent_keys == ({dg.AssetKey(before)} if before else set())

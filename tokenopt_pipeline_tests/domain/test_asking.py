@@ -9,6 +9,7 @@ import pytest
 from tokenopt_pipeline.domain.answer_lengths import AnswerLength
 from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.classification import FIELD
+from tokenopt_pipeline.domain.knowledge import Knowledge, RunReference
 from tokenopt_pipeline.domain.learning import Learned
 from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.runs import Run, RunKind, RunState
@@ -31,19 +32,24 @@ def run() -> Run:
         n_blocks=1,
         n_shards=1,
         classification_tokens=90,
+        knowledge=Knowledge(
+            references=(RunReference(name="g", sources_digest="s", n_tokens=7, text_id="t", index_recipe=None),)
+        ),
     )
 
 
 @pytest.mark.parametrize("asks", [Asks.ANSWER, Asks.SECOND_OPINION])
 def test_answers_and_second_opinions_are_asked_the_same(run: Run, asks: Asks) -> None:
     asked = asked_of(run, asks)
-    assert (asked.schema, asked.form, asked.prompt_tokens) == (run.schema, run.form, 500)
+    assert (asked.schema, asked.form) == (run.schema, run.form)
+    assert (asked.prompt_tokens, asked.widest_prefix_tokens) == (500, 507)
     assert not asked.form.is_plain
 
 
 def test_a_first_pass_asks_one_word(run: Run) -> None:
     asked = asked_of(run, Asks.CLASSIFICATION)
-    assert (list(asked.schema.properties), asked.prompt_tokens) == ([FIELD], 90)
+    assert list(asked.schema.properties) == [FIELD]
+    assert (asked.prompt_tokens, asked.widest_prefix_tokens) == (90, 90)
     assert asked.form.is_plain
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -20,7 +19,6 @@ from tokenopt_pipeline.domain.batches import (
     custom_id,
     key_in,
     look_again_s,
-    may_become,
     split_by_limits,
     supports_batches,
     tag_of,
@@ -111,10 +109,3 @@ def test_a_day_of_looking_at_a_batch_costs_few_requests() -> None:
     while age < 24 * 3600:
         age, looks = age + look_again_s(age), looks + 1
     assert looks < 340
-
-
-def test_a_batch_only_moves_forward() -> None:
-    order = list(BatchState)
-    for i, old in enumerate(order):
-        assert [may_become(old, new) for new in order] == [j > i for j in range(len(order))]
-    assert replace(a_batch(), state=BatchState.CLOSED).state is BatchState.CLOSED

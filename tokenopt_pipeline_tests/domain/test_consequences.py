@@ -126,6 +126,18 @@ def test_an_answer_that_cannot_be_read_is_split_before_it_is_doubted() -> None:
     assert found.move is not None
 
 
+@pytest.mark.parametrize(("listed", "tier"), [(("required_empty",), "mid"), ((), None)], ids=["some", "none"])
+@pytest.mark.parametrize("finding", [Finding.INVALID, Finding.UNPARSABLE])
+def test_what_can_be_no_output_goes_up_before_it_fails_whatever_doubts_are_listed(
+    finding: Finding, listed: tuple[str, ...], tier: str | None
+) -> None:
+    policy = routing(escalation=replace(_CHECKED, doubts=listed))
+    assert follows(bad(finding), policy, again=True) == Consequence()
+    found = follows(bad(finding), policy)
+    assert (None if found.move is None else found.move.route.tier) == tier
+    assert found.is_last is (tier is None)
+
+
 def test_a_refusal_goes_to_the_next_model_of_the_tier() -> None:
     found = follows(bad(Finding.REFUSED))
     assert found.move is not None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG, SHORT
-from tokenopt_pipeline.domain.forecasts import Amounts, Forecast, Load, forecast, usage_of
+from tokenopt_pipeline.domain.forecasts import Amounts, Forecast, Load, forecast, scaled, usage_of
 from tokenopt_pipeline.domain.learning import SeenPrefix
 from tokenopt_pipeline.domain.packing import PlannedPack
 from tokenopt_pipeline.domain.usage import TokenUsage
@@ -123,3 +123,25 @@ def test_forecasts_add_up() -> None:
     both = one + one
     assert (both.expected.calls, both.high.usd) == (2, (one.high.usd or 0) * 2)
     assert Forecast() + one == one
+
+
+def test_a_conversation_of_two_requests_is_billed_for_both() -> None:
+    def talk(plain: TokenUsage) -> TokenUsage:
+        return plain + TokenUsage(cache_read=plain.input_total, output=10)
+
+    plain = _forecast(_load(_pack(), _pack())).expected
+    told = _forecast(_load(_pack(), _pack()), talk=talk).expected
+    assert (plain.calls, told.calls) == (2, 4)
+    assert told.usage == plain.usage + TokenUsage(cache_read=plain.usage.input_total, output=20)
+    assert _forecast(_load(), talk=talk).expected == Amounts()
+
+
+def test_what_every_request_carries_beside_is_added_to_its_lines() -> None:
+    plain, told = (_forecast(_load(_pack(), _pack()), beside_tokens=n).expected.usage for n in (0, 30))
+    assert told == plain + TokenUsage(input_uncached=60)
+
+
+def test_a_usage_is_scaled_in_every_class() -> None:
+    assert scaled(TokenUsage(input_uncached=3, cache_read=10, output=1), 2) == TokenUsage(
+        input_uncached=6, cache_read=20, output=2
+    )

@@ -8,20 +8,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenopt_pipeline.domain.contexts import PackChunks
+from tokenopt_pipeline.domain.policy import RetrievalPolicy
 from tokenopt_pipeline.domain.probes import Calibration, Threshold
 from tokenopt_pipeline.domain.ranking import Confidence
 from tokenopt_pipeline.domain.retrieval import (
     ContextCause,
     ContextKind,
+    ContextPrices,
     IndexStanding,
     PackFindings,
     RetrievalLimits,
-    TokenPrices,
     decide_before_searching,
     decide_context,
-    full_usd,
-    retrieved_usd,
+    decide_pack,
+    found_at_most,
+    gave_up,
+    limits_of,
+    on_demand,
+    search_failed,
+    shared_usd,
 )
+from tokenopt_pipeline.domain.usage import TokenUsage
 
 LIMITS = RetrievalLimits(enabled=True, recall_gate=0.9, min_probes=20, floor=Threshold(score=0.0, margin=0.0))
 MEASURED = Calibration(threshold=Threshold(score=0.6, margin=0.1), recall=0.95, n=40, trusted=30)
@@ -31,8 +38,16 @@ FOUND = PackFindings(
     chunks=PackChunks(chunk_nos=(1, 2), tokens=1_500, missed=()),
     undecided_rules=0,
 )
-# Sonnet-like: a read costs a tenth, a write a quarter more.
-PRICES = TokenPrices(fresh_usd=Decimal(3), cache_read_usd=Decimal("0.3"), cache_write_usd=Decimal("3.75"))
+
+
+def sonnet(usage: TokenUsage) -> Decimal:
+    """Dollars where a read costs a tenth, a short write a quarter more, a long one twice as much."""
+    return (
+        usage.input_uncached * Decimal(3)
+        + usage.cache_write_5m * Decimal("3.75")
+        + usage.cache_write_1h * Decimal(6)
+        + usage.cache_read * Decimal("0.3")
+    ) / 1_000_000
 
 
 def before(
@@ -42,10 +57,8 @@ def before(
     return None if decision is None else (decision.kind, decision.cause)
 
 
-def cause(
-    found: PackFindings = FOUND, limits: RetrievalLimits = LIMITS, *, tokens: int = 25_000, calls: int = 100
-) -> ContextCause:
-    return decide_context(INDEX, found, limits, reference_tokens=tokens, calls=calls, prices=PRICES).cause
+def cause(found: PackFindings = FOUND, limits: RetrievalLimits = LIMITS) -> ContextCause:
+    return decide_context(INDEX, found, limits, reference_tokens=25_000).cause
 
 
 def test_a_schema_that_asks_for_nothing_gets_nothing() -> None:
@@ -142,24 +155,79 @@ def test_the_floor_of_the_policy_holds_beside_the_calibrated_threshold() -> None
     assert cause(limits=replace(LIMITS, floor=Threshold(score=0.0, margin=0.2))) is ContextCause.MARGIN_BELOW_THRESHOLD
 
 
+def test_a_policy_sets_the_limits() -> None:
+    policy = RetrievalPolicy(enabled=False, recall_gate=0.8, min_probes=7, min_score=0.3, min_margin=0.2)
+
+    assert limits_of(policy) == RetrievalLimits(
+        enabled=False, recall_gate=0.8, min_probes=7, floor=Threshold(score=0.3, margin=0.2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("ttl", "dollars"),
+    [
+        # 25,000 tokens, 100 calls: w + 99 r, by 100.
+        ("5m", "0.0083625"),
+        ("1h", "0.008925"),
+        # What caches by itself is not charged for writing.
+        ("auto", "0.008175"),
+        # Without a mark every call pays the plain price.
+        (None, "0.075"),
+    ],
+)
+def test_a_shared_prefix_is_written_once_and_read_by_the_others(ttl: str | None, dollars: str) -> None:
+    assert shared_usd(sonnet, 25_000, calls=100, ttl=ttl) == Decimal(dollars)
+
+
+@pytest.mark.parametrize("ttl", ["5m", None])
+def test_an_unknown_price_stays_unknown(ttl: str | None) -> None:
+    assert shared_usd(lambda usage: None, 25_000, calls=100, ttl=ttl) is None
+
+
+def test_a_read_without_a_price_makes_the_whole_unknown() -> None:
+    assert shared_usd(lambda usage: None if usage.cache_read else Decimal(1), 10, calls=2, ttl="5m") is None
+
+
+@given(tokens=st.integers(1, 100_000), calls=st.integers(1, 1_000), ttl=st.sampled_from(["5m", "1h", "auto"]))
+def test_a_shared_prefix_is_never_dearer_for_more_calls(tokens: int, calls: int, ttl: str) -> None:
+    fewer, more = (shared_usd(sonnet, tokens, calls=n, ttl=ttl) for n in (calls, calls + 1))
+
+    assert fewer is not None
+    assert more is not None
+    assert more <= fewer
+
+
+SAFE = decide_context(INDEX, FOUND, LIMITS, reference_tokens=25_000)
+
+
 def test_the_cheaper_of_the_two_is_sent_at_equal_safety() -> None:
-    # 100 calls: (25,000 x 3.75 + 99 x 25,000 x 0.3) / 100 / 1e6 = $0.0083625 a call; 1,500 x 3 / 1e6 = $0.0045.
-    assert full_usd(25_000, 100, PRICES) == Decimal("0.0083625")
-    assert retrieved_usd(1_500, PRICES) == Decimal("0.0045")
-    assert cause(tokens=25_000) is ContextCause.RETRIEVED
-    # A reference of 10,000 tokens costs $0.003345 a call.
-    assert cause(tokens=10_000) is ContextCause.FULL_IS_CHEAPER
+    def decided(whole: str, found: str) -> ContextCause:
+        return decide_pack([SAFE], ContextPrices(whole_usd=Decimal(whole), found_usd=Decimal(found))).cause
+
+    assert decided("0.0084", "0.0045") is ContextCause.RETRIEVED
+    assert decided("0.0044", "0.0045") is ContextCause.FULL_IS_CHEAPER
+    assert decided("0.0045", "0.0045") is ContextCause.FULL_IS_CHEAPER
+
+
+def test_one_reference_that_has_to_be_whole_makes_all_of_them_whole() -> None:
+    unsure = search_failed("no answer")
+    cheap = ContextPrices(whole_usd=Decimal(9), found_usd=Decimal(1))
+
+    assert decide_pack([SAFE, unsure], cheap) == unsure
+    assert (unsure.kind, unsure.cause) == (ContextKind.FULL, ContextCause.SEARCH_FAILED)
+    both = decide_pack([SAFE, SAFE], cheap)
+    assert (both.kind, both.reason) == (ContextKind.RETRIEVED, f"{SAFE.reason}; {SAFE.reason}")
 
 
 def test_without_prices_the_chunks_are_taken() -> None:
-    decision = decide_context(INDEX, FOUND, LIMITS, reference_tokens=10, calls=1, prices=None)
-
-    assert decision.kind is ContextKind.RETRIEVED
+    assert decide_pack([SAFE], None).kind is ContextKind.RETRIEVED
 
 
-@given(tokens=st.integers(1, 100_000), calls=st.integers(1, 1_000))
-def test_a_whole_reference_is_never_dearer_for_more_calls(tokens: int, calls: int) -> None:
-    assert full_usd(tokens, calls + 1, PRICES) <= full_usd(tokens, calls, PRICES)
+def test_a_model_with_a_search_tool_gets_nothing_at_first_and_everything_when_it_gives_up() -> None:
+    assert (on_demand().kind, on_demand().cause) == (ContextKind.ON_DEMAND, ContextCause.ON_DEMAND)
+    ended = gave_up("turns: 6")
+    assert (ended.kind, ended.cause, ended.reason) == (ContextKind.FULL, ContextCause.BRIDGE_GAVE_UP, "turns: 6")
+    assert found_at_most(2_500).reason == "up to 2,500 tokens may be found"
 
 
 @given(score=st.floats(0, 1), margin=st.floats(0, 1), undecided=st.integers(0, 2), tokens=st.integers(1, 50_000))
@@ -168,7 +236,7 @@ def test_every_decision_has_a_reason_and_a_retrieved_one_no_doubt(
 ) -> None:
     found = replace(FOUND, confidences=(Confidence(score=score, margin=margin),), undecided_rules=undecided)
 
-    decision = decide_context(INDEX, found, LIMITS, reference_tokens=tokens, calls=10, prices=PRICES)
+    decision = decide_context(INDEX, found, LIMITS, reference_tokens=tokens)
 
     assert decision.reason
     assert "\n" not in decision.reason

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenopt_pipeline.domain.knowledge import Knowledge, RunReference
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind, ShardSpan, answer_recipe, inputs_digest, shard_key, shard_spans
 from tokenopt_pipeline_tests.domain.generated import examples
@@ -123,3 +124,40 @@ def test_answers_of_another_server_under_the_same_name_are_other_answers() -> No
     one = recipe("http://127.0.0.1:1/v1", context_tokens=4_096)
     assert one != recipe("http://127.0.0.1:2/v1", context_tokens=4_096)
     assert one == recipe("http://127.0.0.1:1/v1", context_tokens=8_192)
+
+
+def _knowing(index: str | None = "r1", sources: str = "s1") -> Knowledge:
+    reference = RunReference(name="style", sources_digest=sources, n_tokens=9, text_id="t", index_recipe=index)
+    return Knowledge(references=(reference,))
+
+
+def test_a_run_whose_references_have_changed_is_another_run_with_other_answers() -> None:
+    schema = a_schema(retrieval="eligible", references=["style"])
+
+    def both(knowledge: Knowledge, **retrieval: object) -> tuple[str, str]:
+        policy = a_policy(retrieval=retrieval)
+        recipe = answer_recipe(schema, policy, RunKind.LIVE, [a_model()], knowledge)
+        return inputs_digest("c", ["d"], schema, policy, mode="sync", kind=RunKind.LIVE, knowledge=knowledge), recipe
+
+    known = both(_knowing())
+    for other in (both(_knowing("r2")), both(_knowing(None)), both(_knowing(sources="s2")), both(_knowing(), k=9)):
+        assert other[0] != known[0]
+        assert other[1] != known[1]
+
+
+def test_how_references_are_searched_changes_no_answer_that_has_them_whole() -> None:
+    schema = a_schema(retrieval="critical", references=["style"])
+    recipes = [
+        answer_recipe(schema, a_policy(retrieval={"k": k}), RunKind.LIVE, [a_model()], _knowing()) for k in (8, 9)
+    ]
+    assert recipes[0] == recipes[1] != answer_recipe(schema, a_policy(), RunKind.LIVE, [a_model()])
+
+
+def test_answers_that_tools_may_have_helped_with_are_shared_only_under_the_same_bridge() -> None:
+    def recipe(**bridge: object) -> str:
+        servers = {"own": {"builtin": True, "tools": ["get_block_batch"]}}
+        policy = a_policy(bridge={"servers": servers, **bridge})
+        return answer_recipe(a_schema(), policy, RunKind.LIVE, [a_model()])
+
+    assert recipe() == recipe(max_turns=3) == answer_recipe(a_schema(), a_policy(), RunKind.LIVE, [a_model()])
+    assert len({recipe(), recipe(enabled=True), recipe(enabled=True, max_turns=3)}) == 3

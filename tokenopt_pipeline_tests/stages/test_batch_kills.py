@@ -80,7 +80,10 @@ def test_a_run_killed_at_any_point_loses_nothing_doubles_nothing_and_makes_no_se
     packs = batches.rig.one("select count(*) from pack")
     assert asked(batches) == packs == batches.rig.one("select count(*) from ledger")
     # Shown by `pytest -rP`.
-    sys.stdout.write(f"{batches.vendor}, killed {point}: lost 0, doubled 0, extra batches 0, calls repeated 0\n")
+    sys.stdout.write(
+        f"{batches.vendor}, killed {point}: lost {figures['lost']}, doubled {figures['doubled']}, "
+        f"extra batches {figures['made'] - 1}, calls repeated {asked(batches) - packs}\n"
+    )
 
 
 def test_a_run_killed_at_every_point_one_after_the_other_ends_all_the_same(

@@ -78,5 +78,7 @@ def test_whatever_comes_back_every_block_ends_once_with_its_own_answer(batches: 
     batches.finish(run, shard)
     figures = batches.figures(run)
     assert {**figures, "made": 0, "intended": 0} == {"lost": 0, "failed": 0, "doubled": 0, "made": 0, "intended": 0}
-    assert figures["made"] == figures["intended"] <= 3
+    # A file that is better the next time needs no second batch.
+    most = {"some of everything": 3, "empty every time": 2, "expired": 2}.get(spoilt, 1)
+    assert 1 <= figures["made"] == figures["intended"] <= most
     assert batches.rig.rows("select 1 from call where state = 'started'") == []

@@ -14,7 +14,7 @@ import pytest
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators, ToolSchemaValidators
 from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.prices import ListPrices
-from tokenopt_pipeline.domain.bridge import StopCause
+from tokenopt_pipeline.domain.bridge import AskModel, StopCause
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import ContextWindowExceeded, RateLimited, RequestRejected
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer
@@ -298,7 +298,7 @@ def test_a_provider_that_fails_in_between_loses_nothing_that_was_paid_and_the_co
     broken = bridge.converse(request)
     assert (broken.problem, broken.response, broken.cause) == (problem, None, None)
     assert len(broken.turns) == 1
-    gone_on = bridge.converse(request, broken.loop)
+    gone_on = bridge.converse(request, AskModel(loop=broken.loop))
     assert decoded(gone_on).outputs[0].finding is Finding.VALID
     assert gone_on.loop.requests == 2
     assert model.asked[1] == model.asked[2]

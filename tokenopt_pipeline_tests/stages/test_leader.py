@@ -107,7 +107,7 @@ def test_a_leader_is_needed_again_when_the_prefix_was_not_used_for_long(
     line.collect(run, shards[0])
     marked.clock.advance(idle_s)
     company = Company(first_follower=2 if leads_again else 1)
-    marked.provider = line._collectors[run.run_no].provider = ScriptedProvider(script=company)
+    marked.provider = line._collectors[run.run_no].asker.provider = ScriptedProvider(script=company)
 
     line.collect(run, shards[1])
 

@@ -82,13 +82,11 @@ def test_batches_are_refused_where_nobody_takes_them_by_planning_and_predicting_
         rig.predict(request)
 
 
-def test_tools_are_refused_by_planning_and_predicting_alike(rig: Rig) -> None:
+def test_conversations_with_tools_are_not_asked_in_batches(rig: Rig) -> None:
     rig.ingest(*clauses(1))
-    server = {"command": "npx", "tools": ["read"]}
-    request = rig.request(bridge={"enabled": True, "servers": {"files": server}})
-    refused(rig, request, InvalidInput, "bridge.enabled = True")
-    with pytest.raises(InvalidInput, match="no run calls tools in this version"):
-        rig.predict(request)
+    bridge = {"enabled": True, "servers": {"own": {"builtin": True, "tools": ["get_block_batch"]}}}
+    refused(rig, rig.request(bridge=bridge, mode="async"), InvalidInput, "no conversation with tools goes in batches")
+    assert rig.plan(rig.request(bridge=bridge, mode="auto")).mode == "sync"
 
 
 def test_a_run_covers_all_blocks_in_the_order_of_document_names_in_shards(rig: Rig) -> None:

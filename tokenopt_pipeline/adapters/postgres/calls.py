@@ -38,22 +38,7 @@ class PostgresCalls:
         """
         run_no = pack.shard.run_no
         with store_errors(), self._connection.transaction():
-            budget = row(self._connection, "lock_run_budget", run_no=run_no)
-            assert budget is not None  # the pack's foreign key says so
-            if budget["state"] == RunState.CANCELLED:
-                raise RunCancelled(f"run {budget['run_id']} was cancelled; nothing more is asked for it")
-            limit = budget["budget_usd"]
-            if limit is not None:
-                used = row(self._connection, "used_budget", run_no=run_no)
-                assert used is not None  # an aggregate always has a row
-                needed = used["used_usd"] + (usd_ceiling or Decimal(0))
-                if usd_ceiling is None or needed > limit:
-                    raise BudgetExceeded(
-                        f"budget of ${limit.normalize():f}: ${used['used_usd']:.4f} is spent or reserved and the next call may "
-                        f"cost ${usd_ceiling or Decimal(0):.4f}; the run stopped before it",
-                        limit_usd=limit,
-                        needed_usd=needed,
-                    )
+            admit(self._connection, run_no, usd_ceiling)
             begun = row(
                 self._connection,
                 "begin_call",
@@ -70,12 +55,12 @@ class PostgresCalls:
         """Stores answer, ledger row, findings and what is asked again, in one transaction."""
         shard = call.pack.shard
         with store_errors(), self._connection.transaction():
-            self._end(
+            end_call(
+                self._connection,
                 call.call_no,
                 "answered" if call.response is not None else "failed",
-                call.error_class,
-                call.error_message,
                 now,
+                error=None if call.error_class is None else (call.error_class, call.error_message or ""),
             )
             self._settle_pack(call.pack)
             if call.response is not None:
@@ -130,7 +115,7 @@ class PostgresCalls:
 
     def fail(self, call_no: int, *, error_class: str, message: str, may_be_billed: bool, now: datetime) -> None:
         """Stores that a try got no answer; its pack stays open. One that may be billed keeps counting at its ceiling."""
-        self._end(call_no, "failed", error_class, message, now, may_be_billed=may_be_billed)
+        end_call(self._connection, call_no, "failed", now, error=(error_class, message), may_be_billed=may_be_billed)
 
     def _keep(self, call: AnsweredCall, response: ModelResponse, now: datetime) -> None:
         change(
@@ -145,28 +130,53 @@ class PostgresCalls:
         )
         change(self._connection, "insert_ledger_row", **_ledger_row(call), now=now)
 
-    def _end(
-        self,
-        call_no: int,
-        state: str,
-        error_class: str | None,
-        message: str | None,
-        now: datetime,
-        *,
-        may_be_billed: bool = False,
-    ) -> None:
-        ended = change(
-            self._connection,
-            "end_call",
-            call_no=call_no,
-            state=state,
-            error_class=error_class,
-            error_message=storable_or_none(message),
-            may_be_billed=may_be_billed,
-            now=now,
+
+def admit(connection: Connection, run_no: int, usd_ceiling: Decimal | None, *, is_reserved: bool = False) -> None:
+    """Lets the caller's transaction spend so much, alone among all of the run, unless it `is_reserved` already.
+
+    Raises RunCancelled or BudgetExceeded.
+    """
+    budget = row(connection, "lock_run_budget", run_no=run_no)
+    assert budget is not None  # the pack's foreign key says so
+    if budget["state"] == RunState.CANCELLED:
+        raise RunCancelled(f"run {budget['run_id']} was cancelled; nothing more is asked for it")
+    limit = budget["budget_usd"]
+    if limit is None or is_reserved:
+        return
+    used = row(connection, "used_budget", run_no=run_no)
+    assert used is not None  # an aggregate always has a row
+    needed = used["used_usd"] + (usd_ceiling or Decimal(0))
+    if usd_ceiling is None or needed > limit:
+        raise BudgetExceeded(
+            f"budget of ${limit.normalize():f}: ${used['used_usd']:.4f} is spent or reserved and the next call may "
+            f"cost ${usd_ceiling or Decimal(0):.4f}; the run stopped before it",
+            limit_usd=limit,
+            needed_usd=needed,
         )
-        if ended != 1:
-            raise StoreUnavailable(f"call {call_no} has ended already")
+
+
+def end_call(
+    connection: Connection,
+    call_no: int,
+    state: str,
+    now: datetime,
+    *,
+    error: tuple[str, str] | None = None,
+    may_be_billed: bool = False,
+) -> None:
+    """started → any other state; `error` is a class and a message. Raises StoreUnavailable when it has ended already."""
+    ended = change(
+        connection,
+        "end_call",
+        call_no=call_no,
+        state=state,
+        error_class=None if error is None else error[0],
+        error_message=None if error is None else storable(error[1]),
+        may_be_billed=may_be_billed,
+        now=now,
+    )
+    if ended != 1:
+        raise StoreUnavailable(f"call {call_no} has ended already")
 
 
 def _findings(call: AnsweredCall) -> list[dict[str, Any]]:

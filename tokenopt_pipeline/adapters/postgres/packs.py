@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
@@ -13,10 +14,12 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, change, r
 from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.fallbacks import Obstacle
+from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.moves import Asks, Cause, Origin
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packing import PackableBlock
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, StandingAnswer
+from tokenopt_pipeline.domain.retrieval import ContextCause, ContextKind
 from tokenopt_pipeline.domain.routing import Route, parse_model_ref
 from tokenopt_pipeline.domain.runs import Shard
 
@@ -98,6 +101,10 @@ def insert_packs(connection: Connection, shard: Shard, packs: Iterable[NewPack],
             for pack_no, pack in zip(numbers, packs, strict=True):
                 for i, (block, attempts) in enumerate(zip(pack.planned.blocks, pack.attempts, strict=True), start=1):
                     copy.write_row((pack_no, i, shard.run_no, block.block_no, attempts))
+        with cursor.copy(statement("copy_pack_contexts")) as copy:
+            for pack_no, pack in zip(numbers, packs, strict=True):
+                if pack.context.kind is not ContextKind.NONE:
+                    copy.write_row(_context_row(pack_no, pack.context))
 
 
 def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple[object, ...]:
@@ -125,7 +132,25 @@ def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple
         pack.output_scale,
         json.dumps(pack.limits.document()),
         pack.planned.reason,
+        pack.tools,
         now,
+    )
+
+
+def _context_row(pack_no: int, context: CarriedContext) -> tuple[object, ...]:
+    ids = [uuid.UUID(text_id) for text_id in context.text_ids]
+    return (pack_no, context.kind, context.cause, context.reason, context.tokens, ids)
+
+
+def _context(r: DictRow) -> CarriedContext:
+    if r["context_kind"] is None:
+        return NO_CONTEXT
+    return CarriedContext(
+        kind=ContextKind(r["context_kind"]),
+        cause=ContextCause(r["context_cause"]),
+        reason=r["context_reason"],
+        tokens=r["context_tokens"],
+        text_ids=tuple(text_id.hex for text_id in r["context_texts"]),
     )
 
 
@@ -162,4 +187,6 @@ def open_pack(r: DictRow) -> OpenPack:
             obstacle=None if r["obstacle"] is None else Obstacle(r["obstacle"]),
         ),
         tries=r["tries"],
+        context=_context(r),
+        tools=r["tools"],
     )

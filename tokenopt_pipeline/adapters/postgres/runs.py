@@ -10,7 +10,9 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Json, Jsonb
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
+from tokenopt_pipeline.adapters.postgres.contexts import PostgresContexts
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound
+from tokenopt_pipeline.domain.knowledge import parse_knowledge
 from tokenopt_pipeline.domain.learning import parse_learned
 from tokenopt_pipeline.domain.policy import resolve, snapshot
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, RunState, ShardSpan
@@ -62,10 +64,12 @@ class PostgresRuns:
                 n_shards=len(new.spans),
                 budget_usd=policy.run.budget_usd,
                 learned=Jsonb(new.learned.document()),
+                knowledge=Jsonb(new.knowledge.document()),
                 classification_tokens=new.classification_tokens,
                 now=now,
             )
             if inserted is not None:
+                PostgresContexts(self._connection).keep(new.texts)
                 self._add_parts(inserted["run_no"], documents, new.spans)
                 if len(new.spans) > 1:
                     rows(self._connection, "fresh_plans")
@@ -144,5 +148,6 @@ def _run(found: DictRow) -> Run:
         n_blocks=found["n_blocks"],
         n_shards=found["n_shards"],
         learned=parse_learned(found["learned"]),
+        knowledge=parse_knowledge(found["knowledge"]),
         classification_tokens=found["classification_tokens"],
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 from tokenopt_pipeline.adapters.postgres.cache_stories import PostgresCacheStories
 from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows
+from tokenopt_pipeline.adapters.postgres.contexts import contexts_of_run
+from tokenopt_pipeline.adapters.postgres.conversations import conversations_of_run
 from tokenopt_pipeline.adapters.postgres.routing_stories import PostgresRoutingStories
 from tokenopt_pipeline.domain.cache_breaks import cache_summary
 from tokenopt_pipeline.domain.overlays import OverlayStatus
@@ -76,6 +78,8 @@ class PostgresSummaries:
             "cache": cache_summary(PostgresCacheStories(self._connection, tables=self._tables).of(run)),
             "routing": PostgresRoutingStories(self._connection).of(run),
             "kept_prefixes": kept["kept"],
+            "bridge": conversations_of_run(self._connection, run.run_no),
+            "contexts": contexts_of_run(self._connection, run.run_no),
             "usd": None if unpriced else float(ledger["usd"] + kept["usd"]),
             "usd_baseline": self._baseline(run),
             "budget_usd": None if run.policy.run.budget_usd is None else float(run.policy.run.budget_usd),
@@ -109,7 +113,7 @@ class PostgresSummaries:
             return None
         model = self._tables.models(run).spec(ref)
         scale = seen["input"] / seen["assumed_input"]
-        prefix = model.billed_tokens(run.prompt_tokens) + model.request_overhead_tokens
+        prefix = model.billed_tokens(run.widest_prefix_tokens) + model.request_overhead_tokens
         of_blocks = self._one("run_block_tokens", run_no=run.run_no)["tokens"]
         one_call = naive_usage(
             blocks=1,

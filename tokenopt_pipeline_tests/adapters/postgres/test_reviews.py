@@ -46,6 +46,23 @@ def test_every_answer_to_a_confirmed_block_is_told_with_its_tier_and_share_of_do
     assert all("something_found" in a.doubts for a in answers)
 
 
+def test_a_tier_is_charged_for_its_own_answers_only(rig: Rig) -> None:
+    rig.ingest(*clauses(2))
+    run = rig.plan(routing={"rules": [{"id": "unsure", "two_pass": {}}]})
+    rig.finish(run)
+    _confirm(rig, run, clauses(2)[0], {})
+    (answer,) = PostgresReviews(rig.connection).answers([run], violation=lambda _: None)
+    paid = "select sum(l.usd) from ledger l join call using (call_no) join pack p using (pack_no) where asks = 'answer' and p.tier = %(t)s"
+    assert answer.usd == pytest.approx(
+        float(rig.one(paid, t=answer.tier))
+        / rig.one(
+            "select count(*) from pack_block join pack using (pack_no) where asks = 'answer' and tier = %(t)s",
+            t=answer.tier,
+        )
+    )
+    assert rig.one("select count(*) from ledger") > 1
+
+
 def test_a_violation_of_the_schema_is_among_the_doubts(rig: Rig) -> None:
     rig.ingest(*clauses(1))
     run = rig.plan()

@@ -8,7 +8,7 @@ with own as (
   select call_no, true as is_own from own
   union all
   (select c.call_no, false from call c
-   where c.state = 'answered' and c.started_at < (select min(started_at) from own)
+   where c.state in ('answered', 'continued') and c.started_at < (select min(started_at) from own)
    order by c.started_at desc limit 50)
 )
 select l.call_no, h.is_own, l.model, l.prefix, p.cache_ttl, p.cache_reason, c.started_at, c.ended_at, l.prefix_tokens, l.cache_read,

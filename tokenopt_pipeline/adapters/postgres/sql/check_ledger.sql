@@ -1,7 +1,9 @@
 -- Answered calls of the shard against their ledger rows, one to one.
-select count(*) filter (where c.state in ('answered', 'superseded')) as answered, count(l.call_no) as in_ledger,
-  count(*) filter (where (c.state in ('answered', 'superseded')) <> (l.call_no is not null) or (l.call_no is not null and r.call_no is null)
-                    or (c.state = 'answered' and l.pack_blocks <> (select count(*) from model_output m where m.call_no = c.call_no)))
+select count(*) filter (where c.state in ('answered', 'continued', 'superseded')) as answered, count(l.call_no) as in_ledger,
+  count(*) filter (where (c.state in ('answered', 'continued', 'superseded')) <> (l.call_no is not null)
+                    or (l.call_no is not null and r.call_no is null)
+                    or (c.state in ('answered', 'continued')
+                        and l.pack_blocks <> (select count(*) from model_output m where m.call_no = c.call_no)))
     as mismatched,
   coalesce(sum(l.usd), 0) as usd,
   count(*) filter (where l.call_no is not null and l.usd is null) as unpriced,

@@ -11,5 +11,7 @@ with recursive unsent as (
 )
 select u.*, (select count(*) from call c where c.pack_no = u.pack_no) as tries,
   (select count(*) from line l join batch_request q on q.pack_no = l.ancestor join batch b using (batch_no)
-   where l.pack_no = u.pack_no and b.outcome <> 'unborn') as rounds
-from unsent u order by u.pack_no
+   where l.pack_no = u.pack_no and b.outcome <> 'unborn') as rounds,
+  x.kind as context_kind, x.cause as context_cause, x.reason as context_reason, x.tokens as context_tokens,
+  x.text_ids as context_texts
+from unsent u left join pack_context x using (pack_no) order by u.pack_no

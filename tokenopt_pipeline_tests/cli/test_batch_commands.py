@@ -33,6 +33,14 @@ def test_a_run_is_submitted_and_collected_later(module_terminal: Terminal, sandb
     ended = module_terminal.tok("status", submitted["run"], "--json").json()
     assert (ended["state"], ended["violations"], ended["outcomes"]["failed"]) == ("complete", 0, 0)
     assert outstanding(module_terminal) == []
+    block = scalar(
+        module_terminal.environment["TOKENOPT_DATABASE_URL"],
+        "select d.document_id || ':' || b.block_index from overlay o join block b using (block_no) join document d"
+        " using (document_no) where o.status = 'ai_complete' limit 1",
+    )
+    told = module_terminal.tok("explain", block, "--run", submitted["run"]).out
+    assert f"round 1: {batch['batch_id']}, closed, completed" in told
+    assert "The run was asked for in async mode." in told
 
 
 def test_a_run_can_be_waited_for(module_terminal: Terminal) -> None:

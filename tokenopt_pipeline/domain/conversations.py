@@ -1,0 +1,77 @@
+"""Conversations with tools as they are stored: what each turn came to, and what a whole one may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from tokenopt_pipeline.domain.bridge import ToldResult
+from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
+from tokenopt_pipeline.domain.packs import OpenPack
+from tokenopt_pipeline.domain.prefixes import Prefix
+from tokenopt_pipeline.domain.requests import ModelResponse
+from tokenopt_pipeline.domain.usage import TokenUsage
+
+#: Output of a turn that calls a tool: its name and a few words of arguments.
+CALL_TOKENS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptTurn:
+    """A turn of a conversation that has not ended with it."""
+
+    response: ModelResponse
+    #: None when the price is unknown.
+    usd: Decimal | None
+    #: What the model was told about its calls, in their order; None: they have not all been made.
+    told: tuple[ToldResult, ...] | None
+    #: For the answer and for the tools.
+    spent_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledTurn:
+    """A turn to be stored."""
+
+    call_no: int
+    pack: OpenPack
+    fingerprint: str
+    prefix: Prefix
+    response: ModelResponse
+    usd: Decimal | None
+    usd_ceiling: Decimal | None
+    latency_ms: int
+    #: What its input was guarded with.
+    input_tokens: int
+    max_tokens: int
+    prefix_tokens: int
+
+
+def expected_conversation(call: TokenUsage, *, shared_tokens: int, is_cached: bool, results_tokens: int) -> TokenUsage:
+    """What two requests are billed where a plain call is billed `call`: one that calls a tool, and one that answers.
+
+    `shared_tokens` of the input come first in both, and the second reads them from the cache where there is one.
+    """
+    again = call.input_total - shared_tokens + results_tokens + CALL_TOKENS
+    answer = TokenUsage(
+        input_uncached=again + (0 if is_cached else shared_tokens),
+        cache_read=shared_tokens if is_cached else 0,
+        output=call.output,
+    )
+    return replace(call, output=CALL_TOKENS) + answer
+
+
+def conversation_usd(
+    bounds: BridgePolicy, usd: Callable[[TokenUsage], Decimal | None], plain_usd: Decimal | None
+) -> Decimal | None:
+    """The most that a pack may cost: its conversation up to the bounds, and the plain call after it.
+
+    None when a price is unknown.
+    """
+    # Every request is admitted by what it may cost at most, so that only the dearest tokens count.
+    written, said = usd(TokenUsage(cache_write_1h=bounds.max_tokens)), usd(TokenUsage(output=bounds.max_tokens))
+    if written is None or said is None or plain_usd is None:
+        return None
+    dearest = max(written, said)
+    return min(dearest, bounds.max_usd or dearest) + plain_usd

@@ -1,0 +1,149 @@
+"""The comparison as files: the same commit and seed write the same bytes; what varies from hour to hour has a file of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.measurements import Row, Timing
+
+_TOKENS = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+_COLUMNS = (
+    "workload scenario blocks cache kind calls calls_failed packs packs_from_splits batches".split()
+    + list(_TOKENS)
+    + "usd saved ai_complete skipped failed violations fields agreement quality_change quality_low quality_high marked lost".split()
+    + "repeats repeats_identical not_available".split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What was compared, of which commit."""
+
+    #: `git describe --always --dirty`, or the package's version outside of a checkout.
+    commit: str
+    seed: int
+    rows: tuple[Row, ...]
+    #: Workload -> where its documents are from, or why they were left out.
+    sources: Mapping[str, str]
+
+    def document(self) -> dict[str, object]:
+        """As JSON values."""
+        return {
+            "commit": self.commit,
+            "seed": self.seed,
+            "workloads": dict(sorted(self.sources.items())),
+            "rows": [row.document() for row in self.rows],
+        }
+
+
+def write_comparison(folder: Path, comparison: Comparison, timings: Sequence[Timing]) -> list[Path]:
+    """Writes comparison.json, .csv and .md, and timings.json; their paths. Raises InvalidInput when it cannot."""
+    texts = {
+        "comparison.json": json.dumps(comparison.document(), indent=1, sort_keys=True, ensure_ascii=False) + "\n",
+        "comparison.csv": as_csv(comparison.rows),
+        "comparison.md": "\n".join(as_markdown(comparison)) + "\n",
+        "timings.json": json.dumps([t.document() for t in timings], indent=1, sort_keys=True) + "\n",
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, "utf-8")
+    except OSError as problem:
+        raise InvalidInput(f"{folder} cannot be written: {problem.strerror or problem}") from problem
+    return [folder / name for name in texts]
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """One line per row; unknown is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for row in rows:
+        values = {**row.document(), **row.counts, **row.outcomes}
+        if row.not_available is None:
+            values = {**dict.fromkeys(("ai_complete", "skipped", "failed"), 0), **values}
+        writer.writerow(["" if (value := values.get(name)) is None else value for name in _COLUMNS])
+    return text.getvalue()
+
+
+def as_markdown(comparison: Comparison) -> Iterator[str]:
+    """The comparison as people read it."""
+    yield f"# Comparison at {comparison.commit}, seed {comparison.seed}"
+    yield ""
+    yield "Dollars at list price. *simulated*: the sandbox answered, so that agreement shows whether answers reached their own"
+    yield "blocks and not whether a model is right. Unknown is a dash. Times are in timings.json."
+    for workload, source in sorted(comparison.sources.items()):
+        rows = [row for row in comparison.rows if row.workload == workload]
+        yield from ("", f"## {workload}", "", f"{source}", "")
+        if rows:
+            yield from _table(rows)
+
+
+def _table(rows: Sequence[Row]) -> Iterator[str]:
+    yield (
+        "| scenario | kind | blocks | cache | calls | input | read from cache | written | output | usd | saved | answered | "
+        "skipped | failed | violations | agreement | quality change (95 %) | answers lost |"
+    )
+    yield "|---" * 18 + "|"
+    for row in rows:
+        if row.not_available is not None:
+            yield (
+                f"| {row.scenario} | {row.kind} | {row.blocks} | {row.cache} | not available: {row.not_available} "
+                + "| " * 13
+                + "|"
+            )
+            continue
+        written = row.counts["cache_write_5m"] + row.counts["cache_write_1h"]
+        cells = [
+            row.scenario + (f" (without {', '.join(sorted(row.left_out))})" if row.left_out else ""),
+            row.kind,
+            row.blocks,
+            row.cache,
+            row.counts["calls"],
+            row.counts["input_uncached"],
+            row.counts["cache_read"],
+            written,
+            row.counts["output"],
+            dollars(row.usd),
+            percent(row.saved),
+            row.outcomes.get("ai_complete", 0),
+            row.outcomes.get("skipped", 0),
+            row.outcomes.get("failed", 0),
+            row.violations,
+            percent(row.agreement),
+            _interval(row),
+            "—" if row.lost is None else f"{row.lost} of {row.marked}",
+        ]
+        yield "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |"
+
+
+def timing_lines(timings: Sequence[Timing]) -> Iterator[str]:
+    """What cells took, as Markdown."""
+    yield "| workload | scenario | blocks | cache | kind | n | wall s | provider s | p50 ms | p95 ms | CPU s / 1,000 blocks | peak MiB |"
+    yield "|---" * 12 + "|"
+    for t in timings:
+        numbers = (t.wall_s, t.provider_s, t.block_p50_ms, t.block_p95_ms, t.cpu_s_per_1000_blocks, t.peak_rss_mb)
+        said = " | ".join("—" if number is None else f"{number:,.2f}" for number in numbers)
+        yield f"| {t.key.workload} | {t.key.scenario} | {t.key.blocks} | {t.key.cache} | {t.kind} | {t.repeats} | {said} |"
+
+
+def dollars(usd: float | None) -> str:
+    """`$1.0712`; a dash for an unknown amount."""
+    return "—" if usd is None else f"${usd:,.4f}"
+
+
+def percent(share: float | None) -> str:
+    """`93.4 %`; a dash for an unknown share."""
+    return "—" if share is None else f"{share:.1%}".replace("%", " %")
+
+
+def _interval(row: Row) -> str:
+    if row.quality_change is None or row.quality_low is None or row.quality_high is None:
+        return "—"
+    return f"{row.quality_change * 100:+.1f} pp ({row.quality_low * 100:+.1f} to {row.quality_high * 100:+.1f})"

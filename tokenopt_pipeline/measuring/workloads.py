@@ -1,0 +1,213 @@
+"""Workloads: blocks, the schema asked of them and what is known of the right answers, the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tokenopt_pipeline.adapters.files import load_schema
+from tokenopt_pipeline.adapters.readers import read_document
+from tokenopt_pipeline.domain.errors import NotFound
+from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.measuring import real_documents
+
+#: The sandbox counts characters divided by four; the reference workload is stated in tokens.
+_CHARS_PER_TOKEN = 4
+_WORDS = (
+    "supplier delivers pumps valves and control panels to site before the end of month while buyer pays invoice within "
+    "thirty days after receipt unless notice of defect was given in writing to the office of record at that address"
+).split()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceBlock:
+    """One block as it goes into a collection."""
+
+    type: str
+    text: str
+    #: Whether people marked it as one that holds an answer; None: nobody looked.
+    carries: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What scenarios are measured on."""
+
+    name: str
+    #: Where the documents are from, for the tables.
+    source: str
+    schema: Mapping[str, Any]
+    blocks: tuple[SourceBlock, ...]
+    #: Files of a reference that the instructions hold whole: name -> Markdown. A retrieval tier takes it out and looks it up.
+    reference: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes:
+        """The blocks as the JSON Lines that `tokenopt ingest` reads."""
+        lines = (json.dumps({"type": b.type, "text": b.text}, ensure_ascii=False) for b in self.blocks)
+        return "\n".join(lines).encode()
+
+    @property
+    def content_digest(self) -> str:
+        """Of blocks, schema and reference: two tables compare only where it is the same."""
+        return digest([self.content.decode(), self.schema, self.reference])[:16]
+
+    def first(self, n_blocks: int) -> Workload:
+        """The same with so many blocks at most, from the start."""
+        return replace(self, blocks=self.blocks[:n_blocks])
+
+    def asked_with(self, members: Mapping[str, Any], *, reference: str | None) -> dict[str, Any]:
+        """The schema with other members. `reference` names the index that the reference is in; None: it is told whole."""
+        schema = {**self.schema, **members}
+        if reference is not None:
+            return {**schema, "references": [reference]}
+        if self.reference:
+            prompt = dict(schema.get("prompt_config", {}))
+            whole = "\n\n".join(text for _, text in sorted(self.reference.items()))
+            prompt["system_instructions"] = f"{prompt.get('system_instructions', '')}\n\n{whole}"
+            schema["prompt_config"] = prompt
+        return schema
+
+
+def _words(i: int, chars: int) -> str:
+    """A text of exactly so many characters that differs from every other `i`."""
+    words = f"Clause {i}: " + " ".join(_WORDS[(i * 7 + k * (3 + i % 5)) % len(_WORDS)] for k in range(chars // 3))
+    return words[:chars]
+
+
+def _fixed_schema(ref: str, *, instruction_chars: int, answer_chars: int) -> dict[str, Any]:
+    sentence = "Read the clause, decide its topic, name the party that must act, and say in one finding what it asks. "
+    return {
+        "ref": ref,
+        "type": "object",
+        "properties": {
+            "topic": {"type": "string", "enum": ["delivery", "payment", "defects", "notices"]},
+            "opening_no": {"type": "integer", "minimum": 100, "maximum": 999},
+            "finding": {"type": "string", "minLength": answer_chars, "maxLength": answer_chars + 10},
+        },
+        "required": ["topic", "opening_no", "finding"],
+        "additionalProperties": False,
+        "prompt_config": {"system_instructions": (sentence * (instruction_chars // 50))[:instruction_chars]},
+    }
+
+
+def reference_workload(n_blocks: int = 200) -> Workload:
+    """200 blocks of 325 tokens under 25,000 tokens of instructions, 200 tokens of answer each.
+
+    The cost model this product was specified with (facts of 2026-02); its recomputed dollars are the bars in `gates.toml`.
+    """
+    chars = 325 * _CHARS_PER_TOKEN
+    return Workload(
+        name="reference",
+        source="made up in the shape of the specification's cost model",
+        schema=_fixed_schema("reference", instruction_chars=25_000 * _CHARS_PER_TOKEN, answer_chars=720),
+        blocks=tuple(SourceBlock(type="paragraph", text=_words(i, chars)) for i in range(n_blocks)),
+    )
+
+
+def short_document() -> Workload:
+    """29 blocks of 141 tokens under 880 tokens a call: the one document that the predecessor's logs were measured on."""
+    chars = 141 * _CHARS_PER_TOKEN
+    return Workload(
+        name="short_29",
+        source="made up in the shape of the predecessor's logged document",
+        schema=_fixed_schema("short-document", instruction_chars=500 * _CHARS_PER_TOKEN, answer_chars=240),
+        blocks=tuple(SourceBlock(type="paragraph", text=_words(i, chars)) for i in range(29)),
+    )
+
+
+def peer_workload(n_blocks: int = 500) -> Workload:
+    """500 blocks of about 75 tokens, three small fields, 3,000 tokens of instructions: what public tools were measured on."""
+    return Workload(
+        name="peer_shape",
+        source="made up in the shape of the public peer measurements",
+        schema=_fixed_schema("peer-shape", instruction_chars=10_720, answer_chars=8),
+        blocks=tuple(SourceBlock(type="paragraph", text=_words(i, 264)) for i in range(n_blocks)),
+    )
+
+
+def shipped_collection(folder: Path) -> Workload:
+    """The demo collection that comes with the product, asked for facts and entities."""
+    blocks: list[SourceBlock] = []
+    for path in sorted(folder.iterdir()):
+        document = read_document(path.name, path.read_bytes())
+        blocks += [SourceBlock(type=b.type.value, text=b.text) for b in document.blocks]
+    return Workload(
+        name="shipped", source="demo/collection", schema=load_schema("facts-and-entities")[1], blocks=tuple(blocks)
+    )
+
+
+def cuad(data: Path) -> Workload:
+    """Contracts of the Contract Understanding Atticus Dataset; lawyers marked the blocks that hold a clause."""
+    return _real("cuad", "CUAD contracts, CC-BY-4.0", "contract-clauses", real_documents.cuad(data))
+
+
+def contract_nli(data: Path) -> Workload:
+    """Non-disclosure agreements; annotators marked the evidence for 17 hypotheses."""
+    schema = real_documents.contract_nli_schema(data)
+    return _real("contract_nli", "ContractNLI agreements, CC-BY-4.0", schema, real_documents.contract_nli(data))
+
+
+def rust_book(data: Path) -> Workload:
+    """Prose and code of the Rust book, reviewed for style under a real style guide."""
+    name, schema = load_schema("prose-style")
+    return Workload(
+        name="style",
+        source="The Rust Programming Language, MIT or Apache-2.0",
+        schema={**schema, "ref": name, "retrieval": "none"},
+        blocks=tuple(SourceBlock(type=t, text=x, carries=c) for t, x, c in real_documents.rust_book(data)),
+        reference=real_documents.style_guide(data),
+    )
+
+
+def sroie(data: Path) -> Workload:
+    """Receipts line by line; a line carries when one of the four gold values stands in it."""
+    return _real(
+        "sroie", "ICDAR-2019 SROIE receipts, for research", real_documents.SROIE_SCHEMA, real_documents.sroie(data)
+    )
+
+
+def _real(
+    name: str, source: str, schema: str | Mapping[str, Any], blocks: Sequence[tuple[str, str, bool | None]]
+) -> Workload:
+    return Workload(
+        name=name,
+        source=source,
+        schema=load_schema(schema)[1] if isinstance(schema, str) else schema,
+        blocks=tuple(SourceBlock(type=t, text=x, carries=c) for t, x, c in blocks),
+    )
+
+
+#: Workloads that need nothing but this package.
+_ALWAYS: Mapping[str, Callable[[], Workload]] = {
+    "reference": reference_workload,
+    "short_29": short_document,
+    "peer_shape": peer_workload,
+}
+#: Workloads of real documents that may not be redistributed with the product.
+_REAL: Mapping[str, Callable[[Path], Workload]] = {
+    "cuad": cuad,
+    "contract_nli": contract_nli,
+    "style": rust_book,
+    "sroie": sroie,
+}
+WORKLOADS: tuple[str, ...] = (*_ALWAYS, "shipped", *_REAL)
+
+
+def load_workload(name: str, *, shipped: Path, data: Path | None) -> Workload:
+    """The workload. `shipped` is the demo collection's folder, `data` that of the real documents.
+
+    Raises NotFound: there is none of that name, or its documents are not on this machine.
+    """
+    if name in _ALWAYS:
+        return _ALWAYS[name]()
+    if name == "shipped":
+        return shipped_collection(shipped)
+    if name not in _REAL:
+        raise NotFound(f"workload {name!r} is none of {', '.join(WORKLOADS)}")
+    if data is None or not data.is_dir():
+        raise NotFound(f"workload {name} needs its documents, and {data or 'no folder of them'} is not there")
+    return _REAL[name](data)
