@@ -42,7 +42,11 @@ def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run
     """The run these options ask for: the unfinished one of the same inputs, else a new one."""
     request = build_request(asked, backend=assembly.open_backend(workspace.settings), connection=workspace.connection)
     clock, new_id = SystemClock(), _new_run_id()
-    learned = learn(request, calls=PostgresLearning(workspace.connection))
+    learned = learn(
+        request,
+        calls=PostgresLearning(workspace.connection),
+        models=assembly.models_under(request.resolved.policy),
+    )
     models = assembly.models_under(request.resolved.policy, learned)
     prices = assembly.prices_under(request.resolved.policy)
     request = within_budget(

@@ -35,6 +35,8 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
         yield f"decision    {story['verdict']} by rule {story['decision_rule']}: {story['evidence']}"
     if story["canonical_block"] is not None:
         yield f"            the identical block is {story['canonical_block']} in run {story['canonical_run']}"
+    if story["not_reused"] is not None:
+        yield f"not reused  {story['not_reused']}"
     pack = None
     for call in story["calls"]:
         if call["pack_no"] != pack:
@@ -62,6 +64,8 @@ def _pack_lines(call: Mapping[str, Any]) -> Iterator[str]:
     pack = call["pack_no"]
     source = f", {_CAUSES[call['cause']]} pack {call['parent_pack_no']}" if call["parent_pack_no"] else ""
     yield f"pack        {pack}: place {call['position']} of {call['pack_blocks']}{source}; attempts spoilt before: {call['attempts_before']}"
+    if call["pack_reason"] is not None:
+        yield f"            {call['pack_reason']}"
     yield f"route       {call['route_reason']}"
     yield f"            mode {call['mode']}; cache: {call['cache_reason']}"
     if call["context_kind"] is not None:

@@ -68,6 +68,20 @@ def expected_spacing_s(*, requests: int, of_all: int, concurrency: int, mode: st
     return _CALL_S / concurrency * of_all / max(requests, 1)
 
 
+def request_in_output_tokens(
+    policy: CachingPolicy, model: ModelSpec, usd: Callable[[TokenUsage], Decimal | None], *, prefix_tokens: int
+) -> float:
+    """What one request less saves, in tokens of output: its prefix, at the price of reading it. Infinite without prices.
+
+    A prefix that may be cached is taken to be.
+    """
+    shared = model.billed_tokens(prefix_tokens) + model.request_overhead_tokens
+    is_cached = policy.enabled and shared >= model.cache_minimum_tokens
+    prefix = usd(TokenUsage(cache_read=shared) if is_cached else TokenUsage(input_uncached=shared))
+    output = usd(TokenUsage(output=shared))
+    return math.inf if prefix is None or not output else float(prefix / output) * shared
+
+
 def plan_cache(
     policy: CachingPolicy,
     model: ModelSpec,

@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# Keywords whose members are names, and keywords whose values are no schemas.
-_BY_NAME = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
-_PLAIN = frozenset({"enum", "const", "default", "examples", "required"})
+#: Keywords of JSON Schema whose members are names, and keywords whose values are no schemas.
+NAMED_PARTS = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+PLAIN_PARTS = frozenset({"enum", "const", "default", "examples", "required"})
 
 
 def canonical_json(value: object) -> str:
@@ -38,9 +38,9 @@ def canonical_schema(schema: Mapping[str, object]) -> dict[str, Any]:
     ordered: dict[str, Any] = {}
     for keyword in sorted(schema):
         value = schema[keyword]
-        if keyword in _BY_NAME and isinstance(value, Mapping):
+        if keyword in NAMED_PARTS and isinstance(value, Mapping):
             ordered[keyword] = {name: _canonical_part(part) for name, part in value.items()}
-        elif keyword in _PLAIN:
+        elif keyword in PLAIN_PARTS:
             ordered[keyword] = value
         else:
             ordered[keyword] = _canonical_part(value)

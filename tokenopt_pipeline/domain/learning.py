@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
+from tokenopt_pipeline.domain.answer_lengths import AnswerLength, lengths_document, parse_lengths
 from tokenopt_pipeline.domain.models import ModelSpec
+from tokenopt_pipeline.domain.routing import ModelRef
 
 #: Calls of one kind that are looked at, the newest ones: tokenizers change with their models.
 MOST_CALLS = 400
@@ -48,15 +50,54 @@ class TokenCorrection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixedCall:
+    """One answered call with a certain prefix."""
+
+    #: Input that was read from or written to a cache.
+    shared: int
+    #: Input billed beside it.
+    rest: int
+    #: Our tokenizer's count of the blocks' lines.
+    counted: int
+
+    @property
+    def billed(self) -> int:
+        """All of its input."""
+        return self.shared + self.rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPrefix:
+    """A prefix as it was billed. Instructions and blocks are of different kinds of text, so each has its own count."""
+
+    tokens: int
+    #: Billed tokens per token of our tokenizer, of the blocks' lines.
+    line_ratio: float
+    calls: int
+    #: Billed tokens of every request that are neither.
+    beside: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """The snapshot that a run was planned with. Empty: nothing was known."""
 
     #: `provider/model` -> how its input tokens differ from what the model table expects.
     tokens: Mapping[str, TokenCorrection] = field(default_factory=dict)
+    #: `provider/model` -> block type -> how long its answers to the run's schema are, in the run's form.
+    answers: Mapping[str, Mapping[str, AnswerLength]] = field(default_factory=dict)
+    #: `provider/model` -> the run's own prefix there, once it was cached.
+    prefixes: Mapping[str, SeenPrefix] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """As JSON values; `parse_learned` reads them back."""
-        return {"tokens": {model: asdict(correction) for model, correction in self.tokens.items()}}
+        tokens = {model: asdict(correction) for model, correction in self.tokens.items()}
+        prefixes = {model: asdict(prefix) for model, prefix in self.prefixes.items()}
+        return {"tokens": tokens, "answers": lengths_document(self.answers), "prefixes": prefixes}
+
+    def answers_of(self, ref: ModelRef) -> Mapping[str, AnswerLength]:
+        """Block type -> length of the model's answers; empty when too few were seen."""
+        return self.answers.get(str(ref), {})
 
 
 NOTHING_LEARNED = Learned()
@@ -64,7 +105,47 @@ NOTHING_LEARNED = Learned()
 
 def parse_learned(document: Mapping[str, Any]) -> Learned:
     """The snapshot behind a stored document; what this version does not know is left alone."""
-    return Learned(tokens={model: TokenCorrection(**told) for model, told in document.get("tokens", {}).items()})
+    return Learned(
+        tokens={model: TokenCorrection(**told) for model, told in document.get("tokens", {}).items()},
+        answers=parse_lengths(document.get("answers", {})),
+        prefixes={model: SeenPrefix(**told) for model, told in document.get("prefixes", {}).items()},
+    )
+
+
+def learn_prefix(calls: Sequence[PrefixedCall]) -> SeenPrefix | None:
+    """The prefix that these calls have; None when they are too few, or too alike to tell it from their lines.
+
+    What a cache held is the prefix. Where none held it, packs of different lengths tell it from what grows with them.
+    """
+    known = [call for call in calls if call.counted > 0]
+    cached = [call for call in known if call.shared > 0]
+    is_cached = len(cached) >= _LEAST_CALLS
+    used = cached if is_cached else known
+    points = [(call.counted, call.rest if is_cached else call.billed) for call in used]
+    counts = [counted for counted, _ in points]
+    if len(points) >= _LEAST_FOR_LINE and max(counts) >= 2 * min(counts):
+        ratio, constant = _least_squares(points)
+        if ratio > 0 and constant >= 0:
+            tokens = float(median(call.shared for call in cached)) if is_cached else constant
+            return _seen(tokens, ratio, constant if is_cached else 0.0, len(used))
+    if not is_cached:
+        return None
+    return _seen(median(call.shared for call in cached), median(rest / n for n, rest in points), 0.0, len(used))
+
+
+def _seen(tokens: float, ratio: float, beside: float, calls: int) -> SeenPrefix:
+    return SeenPrefix(tokens=round(tokens), line_ratio=round(ratio, 4), beside=round(beside, 2), calls=calls)
+
+
+def _least_squares(points: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """(slope, intercept) of what was billed over what was counted; the error of a sum grows with its length."""
+    weights = [1 / x for x, _ in points]
+    total = sum(weights)
+    mean_x = sum(w * x for w, (x, _) in zip(weights, points, strict=True)) / total
+    mean_y = sum(w * y for w, (_, y) in zip(weights, points, strict=True)) / total
+    spread = sum(w * (x - mean_x) ** 2 for w, (x, _) in zip(weights, points, strict=True))
+    slope = sum(w * (x - mean_x) * (y - mean_y) for w, (x, y) in zip(weights, points, strict=True)) / spread
+    return slope, mean_y - slope * mean_x
 
 
 def learn_tokens(calls: Sequence[CountedCall]) -> TokenCorrection | None:

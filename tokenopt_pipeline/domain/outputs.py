@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tokenopt_pipeline.domain.fingerprints import canonical_json
+from tokenopt_pipeline.domain.codings import NotDecodable
+from tokenopt_pipeline.domain.fingerprints import canonical_json, ordered_json
 from tokenopt_pipeline.domain.prompts import RESULTS
 from tokenopt_pipeline.domain.requests import StopReason
 
@@ -58,6 +59,8 @@ class DecodedOutput:
     values: Mapping[str, object] | None = None
     #: What is wrong, in one line; empty when nothing is.
     detail: str = ""
+    #: Characters of its entry, without white space between them; 0 when it has none.
+    said_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +79,10 @@ def decode_answer(
     asked: int,
     ordinal_key: str,
     violation: Callable[[Mapping[str, object]], str | None],
+    decode: Callable[[Mapping[str, object]], Mapping[str, object]] = dict,
 ) -> DecodedAnswer:
-    """Findings for ordinals 1..asked. `violation` says what is wrong with one entry's values, None when nothing is.
+    """Findings for ordinals 1..asked. `violation` says what is wrong with one entry's values, None when nothing is;
+    `decode` gives the values that an entry means (`AnswerForm.decode`), or raises NotDecodable.
 
     Identical repeats of an entry count as one; repeats that differ spoil the block. Of a truncated answer, the complete
     entries count.
@@ -98,7 +103,7 @@ def decode_answer(
         else:
             strays += 1
     absent = Finding.TRUNCATED if stop is StopReason.TRUNCATED else Finding.MISSING
-    outputs = tuple(_output(n, by_ordinal.get(n, []), absent, violation) for n in range(1, asked + 1))
+    outputs = tuple(_output(n, by_ordinal.get(n, []), absent, violation, decode) for n in range(1, asked + 1))
     return DecodedAnswer(outputs=outputs, strays=strays)
 
 
@@ -120,6 +125,7 @@ def _output(
     found: Sequence[Mapping[str, object]],
     absent: Finding,
     violation: Callable[[Mapping[str, object]], str | None],
+    decode: Callable[[Mapping[str, object]], Mapping[str, object]],
 ) -> DecodedOutput:
     if not found:
         detail = (
@@ -132,10 +138,17 @@ def _output(
     if different > 1:
         detail = f"the answer has {different} different entries for it"
         return DecodedOutput(ordinal=ordinal, finding=Finding.DUPLICATE, detail=detail)
-    problem = problem or violation(found[0])
+    values = found[0]
+    if problem is None:
+        try:
+            values = decode(found[0])
+            problem = violation(values)
+        except NotDecodable as twice:
+            problem = str(twice)
     if problem is not None:
         return DecodedOutput(ordinal=ordinal, finding=Finding.INVALID, detail=problem)
-    return DecodedOutput(ordinal=ordinal, finding=Finding.VALID, values=found[0])
+    said = len(ordered_json(found[0]))
+    return DecodedOutput(ordinal=ordinal, finding=Finding.VALID, values=values, said_chars=said)
 
 
 def _unstorable(values: Mapping[str, object]) -> str | None:

@@ -13,6 +13,7 @@ from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.fingerprints import digest
 from tokenopt_pipeline.domain.model_overrides import ModelOverride, parse_models
+from tokenopt_pipeline.domain.packing_policy import PackingPolicy
 from tokenopt_pipeline.domain.places import Places
 from tokenopt_pipeline.domain.providers import CustomServer, parse_providers
 from tokenopt_pipeline.domain.routing import RoutingPolicy
@@ -42,24 +43,6 @@ class CachingPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackingPolicy:
-    """How many blocks share one request. Source of the starting values: the worker this product replaces."""
-
-    enabled: bool = _setting(True, "ask several blocks in one request")
-    pack_size: int = _setting(10, "blocks in a pack at most", 1, 100)
-    pack_size_max: int = _setting(40, "upper bound of pack_size", 1, 100)
-    text_heavy_max_pack_size: int = _setting(6, "the same for schemas that ask for prose", 1, 100)
-    context_window_tokens: int = _setting(
-        200_000, "input and output together; the model's own limit if lower", 1024, 2_000_000
-    )
-    output_reserve_tokens: int = _setting(20_000, "kept free of input for the answer", 256, 200_000)
-    overhead_tokens: int = _setting(2_000, "kept free for what the provider adds to a request", 0, 50_000)
-    max_output_tokens: int = _setting(8_192, "output of one request at most", 256, 65_536)
-    per_block_output_tokens: int = _setting(200, "answer of one block at least", 1, 65_536)
-    single_block_output_tokens: int = _setting(4_096, "max_tokens of a block asked alone", 1, 65_536)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PrefilterPolicy:
     """Which declared rules may skip a block. Blank blocks are always skipped: there is nothing to read."""
 
@@ -85,6 +68,12 @@ class RetryPolicy:
 
     max_attempts: int = _setting(3, "answers a block may spoil before it fails", 1, 10)
     transient_tries: int = _setting(8, "tries of one request against an unavailable provider", 1, 100)
+    max_extra_share: float = _setting(
+        0.5,
+        "cost of packs asked again, of what all others cost; past it what is left fails, after twenty packs",
+        0.0,
+        10.0,
+    )
     backoff_base_s: float = _setting(0.5, "first wait; doubles with every try", 0.0, 60.0)
     backoff_ceiling_s: float = _setting(60.0, "longest wait, also against a provider's Retry-After", 0.0, 3600.0)
 
@@ -257,7 +246,8 @@ def _checked(places: Places, section: str, key: str, value: object) -> object:
             raise PolicyInvalid(f"{where}, allowed true or false")
         return value
     if isinstance(default, str):
-        if not isinstance(value, str) or not _EMBEDDER_NAME.fullmatch(value):
+        allowed = spec.metadata.get("allowed", _EMBEDDER_NAME)
+        if not isinstance(value, str) or not re.fullmatch(allowed, value):
             raise PolicyInvalid(f"{where}, allowed {spec.metadata['why']}")
         return value
     wanted = "a whole number" if isinstance(default, int) else "a number"

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import cast
 
 from tokenopt_pipeline.domain.documents import BlockType
-from tokenopt_pipeline.domain.fingerprints import ordered_json
+from tokenopt_pipeline.domain.fingerprints import NAMED_PARTS, PLAIN_PARTS, ordered_json
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 
 #: Changes whenever the same schema and blocks would give other bytes; part of what makes two answers comparable.
 PACK_FORMAT = 1
 RESULTS = "results"
+_THE_NUMBER = "the block's number"
+_ABOUT = ("title", "description", "$comment", "examples")
 
 # Line separators that JSON leaves unescaped but that line readers split at.
 _LINE_BREAKS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -80,15 +82,20 @@ def as_line(said: str) -> str:
     return said.translate(_LINE_BREAKS).encode("utf-8", "replace").decode()
 
 
-def output_schema(schema: ExtractionSchema) -> Mapping[str, object]:
-    """The JSON Schema of a pack's answer, the same for every pack size."""
+def output_schema(schema: ExtractionSchema, *, is_bare: bool = False) -> Mapping[str, object]:
+    """The JSON Schema of a pack's answer, the same for every pack size.
+
+    `is_bare`: without what it says about itself, which the system prompt has said already.
+    """
     key = ordinal_key(schema)
-    whole = schema.answer_schema
+    whole = cast("Mapping[str, object]", _bare(schema.answer_schema) if is_bare else schema.answer_schema)
+    properties = cast("Mapping[str, object]", whole["properties"])
+    number: dict[str, object] = {"type": "integer"} if is_bare else {"type": "integer", "description": _THE_NUMBER}
     # Only the shape of an entry: rules over the whole object, such as maxProperties or allOf, know nothing of the ordinal.
     # Answers are validated against the original, which has them all.
     entry = {
         "type": "object",
-        "properties": {key: {"type": "integer", "description": "the block's number"}, **schema.properties},
+        "properties": {key: number, **properties},
         "required": [key, *cast("list[str]", whole.get("required", []))],
         "additionalProperties": whole["additionalProperties"],
     }
@@ -101,3 +108,18 @@ def output_schema(schema: ExtractionSchema) -> Mapping[str, object]:
         "additionalProperties": False,
         **definitions,
     }
+
+
+def _bare(node: object) -> object:
+    """A schema without words about itself; names of fields and values of choices are no words about it."""
+    if isinstance(node, list):
+        return [_bare(part) for part in node]
+    if not isinstance(node, Mapping):
+        return node
+    bare: dict[str, object] = {}
+    for key, part in node.items():
+        if key in NAMED_PARTS and isinstance(part, Mapping):
+            bare[key] = {name: _bare(fragment) for name, fragment in part.items()}
+        elif key not in _ABOUT:
+            bare[key] = part if key in PLAIN_PARTS else _bare(part)
+    return bare

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.policy import RetryPolicy
 
 # Splits that our own sizing caused do not use up a block's attempts.
 _OUR_DOING = frozenset({Finding.TRUNCATED, Finding.TOO_LARGE})
+# Packs of a run that may always be asked again.
+_ALWAYS_ASKED_AGAIN = 20
 # A block alone with one of these would get the same again.
 _HOPELESS_ALONE = frozenset({Finding.REFUSED, Finding.REJECTED, Finding.TOO_LARGE})
 
@@ -84,6 +87,37 @@ def next_step(
         failed=tuple(failed),
         attempts=tuple(attempts),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedAgain:
+    """What splits have cost a run so far. Dollars; where no price is known, weighted tokens, which compare alike."""
+
+    packs: int
+    usd: Decimal
+    #: Of everything else.
+    others_usd: Decimal
+
+
+def refusal_to_ask_again(policy: RetryPolicy, spent: AskedAgain) -> str | None:
+    """Why a run asks nothing again any more, in one sentence; None while it may.
+
+    Without a bound, a model that answers most packs unusably is paid for every split of every pack. Few packs are always
+    asked again: of a small run one is a large share.
+    """
+    if spent.packs < _ALWAYS_ASKED_AGAIN or spent.usd <= Decimal(str(policy.max_extra_share)) * spent.others_usd:
+        return None
+    share = f"{spent.usd / spent.others_usd:.0%}" if spent.others_usd else "all"
+    return (
+        f"not asked again: {spent.packs:,} packs that were asked again have cost {share} of what the others cost, and "
+        f"retries.max_extra_share allows {policy.max_extra_share:.0%}"
+    )
+
+
+def failed_instead(step: NextStep, findings: Mapping[int, Finding]) -> NextStep:
+    """The step with everything failed that it would have asked again. Block -> its finding."""
+    blocks = [block_no for group in step.again for block_no in group.block_nos]
+    return replace(step, again=(), failed=(*step.failed, *((block_no, findings[block_no]) for block_no in blocks)))
 
 
 def backoff_s(policy: RetryPolicy, *, tries: int, retry_after_s: float | None) -> float:

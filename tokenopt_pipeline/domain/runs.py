@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tokenopt_pipeline.domain.encoding import FORM_VERSION, PLAIN, AnswerForm, answer_form
 from tokenopt_pipeline.domain.fingerprints import digest
 from tokenopt_pipeline.domain.knowledge import NO_KNOWLEDGE, Knowledge
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
@@ -58,6 +59,11 @@ class Run:
     def widest_prefix_tokens(self) -> int:
         """Our tokenizer's count of what requests of the run share, with all references whole."""
         return self.prompt_tokens + self.knowledge.n_tokens
+
+    @property
+    def form(self) -> AnswerForm:
+        """How its answers are said."""
+        return answer_form(self.schema, self.policy.packing.output_form)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +172,9 @@ def answer_recipe(
         parts.append({"retrieval": settings["retrieval"]})
     if policy.bridge.enabled:
         parts.append({"bridge": settings["bridge"]})
+    if policy.packing.output_form != PLAIN:
+        # Compact answers are another question; plain ones are the one that was always asked.
+        parts += [policy.packing.output_form, FORM_VERSION]
     return digest(parts)
 
 

@@ -8,14 +8,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from tokenopt_pipeline.domain.answer_lengths import AnswerSample
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.consequences import Choice
 from tokenopt_pipeline.domain.documents import BlockType, IngestOutcome, ReadDocument
 from tokenopt_pipeline.domain.kept_prefixes import KeptPrefix
-from tokenopt_pipeline.domain.learning import CountedCall
+from tokenopt_pipeline.domain.learning import CountedCall, PrefixedCall
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, PlannableBlock
 from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision
 from tokenopt_pipeline.domain.prefixes import Prefix
+from tokenopt_pipeline.domain.retries import AskedAgain
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, Shard
 
@@ -122,8 +124,11 @@ class PackStore(Protocol):
         """Kept blocks that are in no pack yet, in document order."""
         ...
 
-    def add(self, shard: Shard, packs: Iterator[NewPack], *, now: datetime) -> int:
-        """Stores packs and marks their blocks submitted, in one transaction; how many were added."""
+    def add(self, shard: Shard, packs: Iterator[NewPack], *, refused: Mapping[int, str], now: datetime) -> int:
+        """Stores packs and marks their blocks submitted, in one transaction; how many were added.
+
+        `refused`: block -> why it fits into no request; such blocks fail.
+        """
         ...
 
     def open_packs(self, shard: Shard) -> list[OpenPack]:
@@ -135,7 +140,15 @@ class PackStore(Protocol):
         ...
 
 
-class CallStore(Protocol):
+class SplitLedger(Protocol):
+    """What splits cost."""
+
+    def asked_again(self, run_no: int) -> AskedAgain:
+        """What splits have cost the run so far."""
+        ...
+
+
+class CallStore(SplitLedger, Protocol):
     """Calls: intent before, everything else after."""
 
     def begin(self, pack: OpenPack, *, fingerprint: str, usd_ceiling: Decimal | None, now: datetime) -> int:
@@ -190,6 +203,14 @@ class LearningStore(Protocol):
 
     def counted(self, ref: ModelRef, *, kind: RunKind, schema_hash: str | None, most: int) -> list[CountedCall]:
         """The newest answered calls to the model, of one kind of run and, unless None, of one schema."""
+        ...
+
+    def answers(self, ref: ModelRef, *, kind: RunKind, schema_hash: str, form: str, most: int) -> list[AnswerSample]:
+        """The newest answered blocks of the schema on the model, asked in the form by one kind of run."""
+        ...
+
+    def prefixed(self, prefix: Prefix, ref: ModelRef, *, kind: RunKind, most: int) -> list[PrefixedCall]:
+        """The newest calls of one kind of run to the model with this prefix."""
         ...
 
 

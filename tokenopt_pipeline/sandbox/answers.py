@@ -6,6 +6,7 @@ The same block gets the same answer alone, packed, first or last: every choice h
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -123,10 +124,11 @@ class Answerer:
         for name in dict.fromkeys([*required, *properties]):
             if spot.depth == 0 and name == self._without:
                 continue
+            original_part = as_object(originals[name]) if isinstance(originals.get(name), dict) else None
             child = _Spot(
                 node=as_object(properties[name]),
-                original=as_object(originals[name]) if isinstance(originals.get(name), dict) else None,
-                choice=spot.choice.at(name),
+                original=original_part,
+                choice=spot.choice.at(_meant(name, original_part)),
                 depth=spot.depth + 1,
             )
             if name not in needed and self._is_left_out(child):
@@ -202,6 +204,16 @@ class Answerer:
         for part in parts:
             merged = _merged(merged, self._resolve(as_object(part), root))
         return merged
+
+
+def _meant(name: str, original: JsonObject | None) -> str:
+    """The field behind a short name: its description begins with it (docs/pack-prompt.md, the compact form).
+
+    A model reads it there, and answers as it would under the whole name.
+    """
+    said = str((original or {}).get("description", "")).split(" | ")[0]
+    is_name = len(said) > len(name) and re.fullmatch(r"\w+", said) is not None and said[:1].lower() == name[:1].lower()
+    return said if is_name else name
 
 
 def _validator(schema: JsonObject) -> jsonschema_rs.Validator | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+from tokenopt_pipeline.domain.encoding import answer_form
 from tokenopt_pipeline.domain.moves import Hindered, Move, Origin, usable
 from tokenopt_pipeline.domain.packing import PackableBlock
 from tokenopt_pipeline.domain.routing import Route, RoutingPolicy, RoutingRule
@@ -13,8 +14,9 @@ from tokenopt_pipeline.domain.tier_choices import Cell, cells_of, whole_cells_wi
 from tokenopt_pipeline.domain.tiers import TIERS
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.plan import RunRequest, prompt_tokens
-from tokenopt_pipeline.stages.predict import predict_run, sort_out, usd_of_blocks
+from tokenopt_pipeline.stages.predict import predict_run, usd_of_blocks
 from tokenopt_pipeline.stages.prepare import unpriced
+from tokenopt_pipeline.stages.sort_out import sort_out
 
 # Of no answer.
 _NO_RECIPE = "0" * 64
@@ -46,7 +48,10 @@ def within_budget(
     )
     if predicted.usd is None or predicted.usd <= budget:
         return request
-    prefix, task = prompt_tokens(request.schema, tokenizer), request.schema.task
+    prefix, task = (
+        prompt_tokens(answer_form(request.schema, policy.packing.output_form), tokenizer),
+        request.schema.task,
+    )
     # Other rules are another recipe, under which no answer is known yet.
     blocks = sort_out(request, planning, _NO_RECIPE).by_kind
     hindered = unpriced(policy, prices)

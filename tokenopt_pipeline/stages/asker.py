@@ -74,7 +74,7 @@ class Asker:
         name = (str(pack.route.model), asks, context.prefix_tokens > 0, pack.converses)
         if name not in self.prefixes:
             model = self.models.spec(pack.route.model)
-            system = self.texts.system(system_prompt(asked_of(self.run, asks).schema), context)
+            system = self.texts.system(system_prompt(asked_of(self.run, asks).form.asked), context)
             prefix = run_prefix(self.run, model, system, asks)
             if pack.converses and self.conversations is not None:
                 prefix = self.conversations.prefix(model, system)

@@ -16,7 +16,6 @@ from tokenopt_pipeline.domain.knowledge import carried_whole
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.prefixes import Prefix
-from tokenopt_pipeline.domain.prompts import output_schema
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.retrieval import gave_up
 from tokenopt_pipeline.domain.runs import Run
@@ -113,7 +112,7 @@ class Conversations:
             model=model,
             system=system,
             user="",
-            output_schema=output_schema(self.run.schema),
+            output_schema=self.run.form.output_schema,
             max_tokens=1,
             cache_ttl=None,
         )

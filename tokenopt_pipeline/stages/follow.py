@@ -18,12 +18,12 @@ from tokenopt_pipeline.domain.errors import (
 )
 from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.moves import Asks, Move, fallback, to_fallback
-from tokenopt_pipeline.domain.packing import PackableBlock, pack_limits, plan_packs
+from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember, carried_by
-from tokenopt_pipeline.domain.retries import Again, NextStep
+from tokenopt_pipeline.domain.retries import Again, NextStep, failed_instead, refusal_to_ask_again
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
-from tokenopt_pipeline.stages.prepare import plan_run_cache, unpriced
+from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, unpriced
 from tokenopt_pipeline.stages.settle import again_packs
 
 # A prefix is marked for caching when it is used again. How often blocks move is not known before they have; one write in vain
@@ -50,6 +50,7 @@ class Follower:
 
     def follow(self, call: AnsweredCall) -> AnsweredCall:
         """The call with what follows for each of its blocks, and the packs that this takes."""
+        call = self._within_bound(call)
         asked = asked_of(self.run, call.pack.origin.asks)
         found = consequences_of(
             self.run.policy.routing,
@@ -63,10 +64,26 @@ class Follower:
         moved = {block_no for block_no, c in found.items() if c.move is not None}
         step = _without(call.next_step, moved)
         model = self.models.spec(call.pack.route.model)
-        again = again_packs(self.run, call.pack, call.members, step, model=model)
+        again = again_packs(self.run, call.pack, call.members, step, model=model, seen_tokens=call.seen_tokens)
         return replace(
             call, next_step=step, again=[*again, *self._moved(call.pack, call.members, found)], consequences=found
         )
+
+    def _within_bound(self, call: AnsweredCall) -> AnsweredCall:
+        """The call, asking nothing again when that has cost the run too much already."""
+        if not call.next_step.again:
+            return call
+        refusal = refusal_to_ask_again(self.run.policy.retries, self.calls.asked_again(self.run.run_no))
+        if refusal is None:
+            return call
+        outputs = {m.block_no: output for m, output in zip(call.members, call.answer.outputs, strict=True)}
+        stopped = {block_no for group in call.next_step.again for block_no in group.block_nos}
+        said = tuple(
+            replace(output, detail=f"{output.detail}; {refusal}") if block_no in stopped else output
+            for block_no, output in outputs.items()
+        )
+        step = failed_instead(call.next_step, {block_no: output.finding for block_no, output in outputs.items()})
+        return replace(call, next_step=step, answer=replace(call.answer, outputs=said))
 
     def goes_around(self, pack: OpenPack) -> bool:
         """Whether the pack's model is known not to answer, and the next one is asked instead."""
@@ -122,8 +139,16 @@ class Follower:
     ) -> list[NewPack]:
         run, policy = self.run, self.run.policy
         asked, model = asked_of(run, move.origin.asks), self.models.spec(move.route.model)
-        limits = pack_limits(asked.schema, policy.packing, model, prefix_tokens=asked.widest_prefix_tokens)
-        blocks = [PackableBlock(block_no=m.block_no, ordinal=m.ordinal, tokens=m.tokens) for m in members]
+        limits = limits_on(
+            asked.schema,
+            policy,
+            model,
+            self.prices,
+            prefix_tokens=asked.widest_prefix_tokens,
+            tier=move.route.tier,
+            lengths=asked.lengths(run, model),
+        )
+        blocks = [PackableBlock(block_no=m.block_no, ordinal=m.ordinal, tokens=m.tokens, type=m.type) for m in members]
         requests = max(_FEWEST_REQUESTS, run.n_shards)
         cache = plan_run_cache(
             policy,

@@ -22,6 +22,7 @@ class Leg:
     """Blocks that one model is asked about."""
 
     asks: Asks
+    tier: str
     model: ModelRef
     blocks: Sequence[PackableBlock]
 
@@ -86,10 +87,10 @@ def legs_of(
     checks: list[Check] = []
     for route, routed in by_route.items():
         move = opening(policy, route, hindered)
-        legs.append(Leg(asks=move.origin.asks, model=move.route.model, blocks=routed.blocks))
+        legs.append(Leg(asks=move.origin.asks, tier=move.route.tier, model=move.route.model, blocks=routed.blocks))
         if move.origin.asks is Asks.CLASSIFICATION:
             move = _to(policy, move, route.tier, Cause.CLASSIFIED, hindered)
-            legs.append(Leg(asks=Asks.ANSWER, model=move.route.model, blocks=routed.blocks))
+            legs.append(Leg(asks=Asks.ANSWER, tier=move.route.tier, model=move.route.model, blocks=routed.blocks))
         above = policy.escalation.tiers_from(move.route.tier)
         rule = rule_of(policy, route.rule_id)
         wanted = policy.escalation.doubts if rule is None or rule.escalate_on is None else rule.escalate_on
@@ -97,7 +98,14 @@ def legs_of(
             continue
         second = policy.escalation.second_opinion
         if second not in (None, str(move.route.model)) and is_among("disagreement", wanted):
-            legs.append(Leg(asks=Asks.SECOND_OPINION, model=parse_model_ref(second or ""), blocks=routed.blocks))
+            legs.append(
+                Leg(
+                    asks=Asks.SECOND_OPINION,
+                    tier=move.route.tier,
+                    model=parse_model_ref(second or ""),
+                    blocks=routed.blocks,
+                )
+            )
         following = _to(policy, move, above[0], Cause.ESCALATION, hindered)
         for row, blocks in _by_row(policy, task, routed):
             check = Check(
@@ -109,7 +117,14 @@ def legs_of(
             )
             checks.append(check)
             if check.doubted:
-                legs.append(Leg(asks=Asks.ANSWER, model=following.route.model, blocks=blocks[: check.doubted]))
+                legs.append(
+                    Leg(
+                        asks=Asks.ANSWER,
+                        tier=following.route.tier,
+                        model=following.route.model,
+                        blocks=blocks[: check.doubted],
+                    )
+                )
     return legs, checks
 
 

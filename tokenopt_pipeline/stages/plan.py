@@ -6,16 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tokenopt_pipeline.domain.answer_lengths import MOST_ANSWERS, learn_lengths
 from tokenopt_pipeline.domain.batches import LIMITS, supports_batches
 from tokenopt_pipeline.domain.classification import classification_schema
+from tokenopt_pipeline.domain.encoding import PLAIN, AnswerForm, answer_form
 from tokenopt_pipeline.domain.errors import InvalidInput, PriceUnknown
 from tokenopt_pipeline.domain.fingerprints import canonical_json
-from tokenopt_pipeline.domain.learning import MOST_CALLS, NOTHING_LEARNED, Learned, learn_tokens
+from tokenopt_pipeline.domain.learning import MOST_CALLS, NOTHING_LEARNED, Learned, learn_prefix, learn_tokens
+from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.policy import Policy, ResolvedPolicy
-from tokenopt_pipeline.domain.prompts import output_schema, system_prompt
+from tokenopt_pipeline.domain.prefixes import Prefix, prefix_of
+from tokenopt_pipeline.domain.prompts import system_prompt
 from tokenopt_pipeline.domain.routing import ModelRef, models_reachable, parse_model_ref, tiers_reachable
 from tokenopt_pipeline.domain.runs import NewRun, Run, RunKind, answer_recipe, shard_spans
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
+from tokenopt_pipeline.domain.smallest_answers import smallest_answer_tokens
 from tokenopt_pipeline.ports import (
     AnswerValidators,
     CollectionStore,
@@ -70,7 +75,7 @@ def plan_run(
     if n_blocks == 0:
         raise InvalidInput(f"collection {request.collection!r} has no blocks, so there is nothing to ask")
     policy, schema = request.resolved.policy, request.schema
-    prompt = prompt_tokens(schema, tokenizer)
+    prompt = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
     check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     new = NewRun(
         run_id=run_id,
@@ -94,25 +99,42 @@ def plan_run(
     return runs.open_run(new.inputs_digest) or runs.create(new, now=now)
 
 
-def learn(request: RunRequest, *, calls: LearningStore) -> Learned:
-    """What calls of the same kind taught about the models of a request; of the same schema where there are enough of them."""
-    tokens = {}
+def learn(request: RunRequest, *, calls: LearningStore, models: Models | None = None) -> Learned:
+    """What calls of the same kind taught about the models of a request; of the same schema where there are enough of them.
+
+    With `models`, also how its very prefix was billed there.
+    """
+    tokens, answers, prefixes = {}, {}, {}
+    packing = request.resolved.policy.packing
+    form = answer_form(request.schema, packing.output_form)
     for ref in models_reachable(request.resolved.policy.routing):
+        seen = calls.answers(
+            ref,
+            kind=request.kind,
+            schema_hash=request.schema.schema_hash,
+            form=packing.output_form,
+            most=MOST_ANSWERS,
+        )
+        if lengths := learn_lengths(seen, overflow_probability=packing.overflow_probability):
+            answers[str(ref)] = lengths
+        if models is not None:
+            prefix = form_prefix(form, models.spec(ref))
+            if seen_prefix := learn_prefix(calls.prefixed(prefix, ref, kind=request.kind, most=MOST_CALLS)):
+                prefixes[str(ref)] = seen_prefix
         for schema_hash in (request.schema.schema_hash, None):
             counted = calls.counted(ref, kind=request.kind, schema_hash=schema_hash, most=MOST_CALLS)
             correction = learn_tokens(counted)
             if correction is not None:
                 tokens[str(ref)] = correction
                 break
-    return Learned(tokens=tokens)
+    return Learned(tokens=tokens, answers=answers, prefixes=prefixes)
 
 
 def check_askable(request: RunRequest, *, models: Models, prices: Prices, validators: AnswerValidators) -> None:
     """Raises InvalidInput when the mode is not offered, the schema is no JSON Schema, or a model is unknown or has no price."""
     _check_mode(request)
     validators.check_schema(request.schema)
-    for ref in models_reachable(request.resolved.policy.routing):
-        models.spec(ref)
+    _check_answers_fit(request, models)
     for ref in _without_price(request.resolved.policy, prices):
         run = request.resolved.policy.run
         if not run.allow_unknown_price:
@@ -121,6 +143,19 @@ def check_askable(request: RunRequest, *, models: Models, prices: Prices, valida
                 f"models.{ref}.price in the policy gives it a price"
             )
         raise PriceUnknown(f"model {ref} has no known list price, so a budget of ${run.budget_usd} cannot be kept")
+
+
+def _check_answers_fit(request: RunRequest, models: Models) -> None:
+    """Raises InvalidInput when a model is unknown, or may not write as much as the shortest answer takes."""
+    packing = request.resolved.policy.packing
+    smallest = smallest_answer_tokens(answer_form(request.schema, packing.output_form).asked.answer_schema)
+    for ref in models_reachable(request.resolved.policy.routing):
+        limit = min(models.spec(ref).max_output_tokens, packing.max_output_tokens)
+        if smallest > limit:
+            raise InvalidInput(
+                f"schema {request.schema.ref}: its shortest answer takes at least {smallest:,} tokens, and {ref} may write {limit:,} "
+                "(the model's limit or packing.max_output_tokens)"
+            )
 
 
 def _without_price(policy: Policy, prices: Prices) -> Iterator[ModelRef]:
@@ -166,9 +201,20 @@ def recipe_of(request: RunRequest, models: Models) -> str:
 def classification_tokens(request: RunRequest, tokenizer: Tokenizer) -> int:
     """The same of the first pass; 0 when no rule has two passes."""
     has_two_passes = any(rule.two_pass is not None for rule in request.resolved.policy.routing.rules)
-    return prompt_tokens(classification_schema(request.schema), tokenizer) if has_two_passes else 0
+    return prompt_tokens(answer_form(classification_schema(request.schema), PLAIN), tokenizer) if has_two_passes else 0
 
 
-def prompt_tokens(schema: ExtractionSchema, tokenizer: Tokenizer) -> int:
+def form_prefix(form: AnswerForm, model: ModelSpec, *, system: str | None = None) -> Prefix:
+    """What all requests in this form to the model share; `system`: its system text, where it carries references."""
+    return prefix_of(
+        model=str(model.ref),
+        system=system_prompt(form.asked) if system is None else system,
+        output_schema=form.output_schema,
+        output_method=model.output_method,
+        thinking=model.thinking,
+    )
+
+
+def prompt_tokens(form: AnswerForm, tokenizer: Tokenizer) -> int:
     """Our tokenizer's count of all that every request of the schema repeats: system prompt and output schema."""
-    return tokenizer.count(system_prompt(schema)) + tokenizer.count(canonical_json(output_schema(schema)))
+    return tokenizer.count(system_prompt(form.asked)) + tokenizer.count(canonical_json(form.output_schema))

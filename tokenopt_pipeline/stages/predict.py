@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
+from itertools import groupby
 
 from tokenopt_pipeline.domain.batch_policy import Mode
-from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG
+from tokenopt_pipeline.domain.batches import supports_batches
 from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
+from tokenopt_pipeline.domain.encoding import answer_form
+from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast, scaled
 from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
+from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks
-from tokenopt_pipeline.domain.packing import PackableBlock, PlannedPack, pack_limits, plan_packs
-from tokenopt_pipeline.domain.prefilter import BlockFacts, Decision, Verdict, decide, skip_rules
+from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs, too_large
+from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.retrieval import ContextKind
-from tokenopt_pipeline.domain.routing import ModelRef, Route, RouteTable, default_model
+from tokenopt_pipeline.domain.routing import ModelRef, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
-from tokenopt_pipeline.stages.contexts import check_room, expected_context
-from tokenopt_pipeline.stages.legs import RoutedBlocks, legs_of
+from tokenopt_pipeline.stages.contexts import NOTHING_KNOWN, Known, PrefixCosts, check_room, expected_context
+from tokenopt_pipeline.stages.legs import Leg, legs_of
 from tokenopt_pipeline.stages.modes import mode_for
 from tokenopt_pipeline.stages.plan import (
     RunRequest,
@@ -31,33 +36,70 @@ from tokenopt_pipeline.stages.plan import (
     recipe_of,
     run_mode,
 )
-from tokenopt_pipeline.stages.prepare import plan_run_cache, prefix_costs, unpriced
+from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, prefix_costs, unpriced
+from tokenopt_pipeline.stages.sort_out import SortedOut, sort_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedRoute:
+    """What is expected of one tier's model in one mode."""
+
+    tier: str
+    model: str
+    asks: str
+    #: `sync` or `async`.
+    mode: str
+    #: Whether the run would take this mode; otherwise it is here to be compared.
+    is_chosen: bool
+    #: Answers that lengths were learnt from; 0: they are estimated from the schema alone, which is an upper estimate.
+    learnt_from: int
+    cache_reason: str
+    forecast: Forecast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What is expected of a run. Answers are estimated from the schema alone, so dollars are an upper estimate."""
+    """What is expected of a run."""
 
     blocks: int
     kept: int
-    reused: int
+    #: Why an answer is there already -> blocks.
+    reused_by_rule: Mapping[str, int]
     #: Rule id -> blocks.
-    skipped_by_rule: dict[str, int]
+    skipped_by_rule: Mapping[str, int]
     packs: int
     #: Model -> how its packs are asked, and why.
     modes: Mapping[str, Mode]
-    usage: TokenUsage
-    #: None when a model has no known price.
-    usd: Decimal | None
+    #: Over all routes, in the modes that the run would take.
+    forecast: Forecast
     usd_baseline: Decimal | None
+    #: Every tier's model, in the run's mode and, where it can be asked otherwise, in the other one.
+    routes: tuple[PredictedRoute, ...]
     #: What packs carry of the schema's references -> why -> packs; found chunks at the most they may have.
-    contexts: dict[str, dict[str, int]]
+    contexts: Mapping[str, Mapping[str, int]]
     #: Requests; more than packs where models have tools, each of which is priced at one round of them.
     calls: int
     #: What the conversations with tools may cost at most; None without any, or without a price.
     usd_bound: Decimal | None
     #: What the checks of answers are worth, a sentence each.
     checks: tuple[str, ...] = ()
+    #: Blocks that fit into no request of their model: they will fail without being asked.
+    too_large: int = 0
+
+    @property
+    def reused(self) -> int:
+        """Blocks whose answers are there already, or will be."""
+        return sum(self.reused_by_rule.values())
+
+    @property
+    def usage(self) -> TokenUsage:
+        """Expected tokens."""
+        return self.forecast.expected.usage
+
+    @property
+    def usd(self) -> Decimal | None:
+        """Expected dollars; None when a model has no known price."""
+        return self.forecast.expected.usd
 
 
 def predict_run(
@@ -68,142 +110,49 @@ def predict_run(
     prices: Prices,
     validators: AnswerValidators,
     tokenizer: Tokenizer,
+    learned: Learned = NOTHING_LEARNED,
 ) -> Prediction:
-    """The prediction for a request, by the same rules a run would follow, as one shard. Raises InvalidInput."""
+    """The prediction for a request, by the same rules a run would follow, shard by shard. Raises InvalidInput."""
     check_askable(request, models=models, prices=prices, validators=validators)
     policy, schema = request.resolved.policy, request.schema
-    prompt = prompt_tokens(schema, tokenizer)
+    prompt = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
     prefix = prompt + request.known.knowledge.n_tokens
     check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     sorted_out = sort_out(request, planning, recipe_of(request, models))
-    default = models.spec(default_model(policy.routing))
-    usage, usd, bound = TokenUsage(), Decimal(0), Decimal(0)
-    priced = True
-    packs = calls = 0
-    per_model: dict[tuple[str, Asks], list[PlannedPack]] = {}
-    specs: dict[str, ModelSpec] = {}
-    modes: dict[str, Mode] = {}
-    answer_estimate = 0
-    hindered = unpriced(policy, prices)
-    legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, hindered)
-    first_pass = classification_tokens(request, tokenizer)
-    contexts: dict[str, dict[str, int]] = {}
+    legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, unpriced(policy, prices))
+    planner = _Planner(
+        request=request,
+        models=models,
+        prices=prices,
+        learned=learned,
+        known=request.known,
+        prompts=dict.fromkeys(Asks, prompt) | {Asks.CLASSIFICATION: classification_tokens(request, tokenizer)},
+    )
     for leg in legs:
-        model = specs.setdefault(str(leg.model), models.spec(leg.model))
-        is_first_pass = leg.asks is Asks.CLASSIFICATION
-        asked = classification_schema(schema) if is_first_pass else schema
-        limits = pack_limits(asked, policy.packing, model, prefix_tokens=first_pass if is_first_pass else prefix)
-        packed = plan_packs(leg.blocks, limits, policy.packing, model)
-        per_model.setdefault((str(leg.model), leg.asks), []).extend(packed)
-    of_all = sum(map(len, per_model.values()))
-    for (name, asks), planned in per_model.items():
-        model = specs[name]
-        of_model = sum(len(packs) for (other, _), packs in per_model.items() if other == name)
-        mode = mode_for(policy, model.ref, asked=run_mode(request), packs=of_model, prices=prices)
-        modes[name] = mode
-        bill = _bill(
-            request,
-            model,
-            planned,
-            prompt_tokens=first_pass if asks is Asks.CLASSIFICATION else prompt,
-            of_all=of_all,
-            mode=mode.name,
-            prices=prices,
-            is_first_pass=asks is Asks.CLASSIFICATION,
-        )
-        if bill.context.kind is not ContextKind.NONE:
-            causes = contexts.setdefault(bill.context.kind, {})
-            causes[bill.context.cause] = causes.get(bill.context.cause, 0) + len(planned)
-        usage, priced = usage + bill.usage, priced and bill.usd is not None
-        usd, bound = usd + (bill.usd or Decimal(0)), bound + bill.bound_usd
-        packs, calls = packs + len(planned), calls + bill.calls
+        planner.take(leg)
+    routes = tuple(planner.routes())
+    total = sum((route.forecast for route in routes if route.is_chosen), Forecast())
     kept = sum(len(routed.blocks) for routed in sorted_out.by_route.values())
-    for route, routed in sorted_out.by_route.items():
-        model = specs.setdefault(str(route.model), models.spec(route.model))
-        limits = pack_limits(schema, policy.packing, model, prefix_tokens=prefix)
-        answer_estimate += sum(limits.answer_estimate(model.guarded_tokens(b.tokens)) for b in routed.blocks)
 
     def per_block(ref: ModelRef, blocks: Sequence[PackableBlock]) -> float | None:
         usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prefix_tokens=prefix)
         return None if usd is None else float(usd / len(blocks))
 
-    one = naive_usage(
-        blocks=1,
-        prefix_tokens=default.billed_tokens(prefix) + default.request_overhead_tokens,
-        block_tokens=default.billed_tokens(round(sorted_out.tokens / max(sorted_out.blocks, 1))),
-        answer_tokens=round(answer_estimate / max(kept, 1)),
-    )
-    baseline = prices.usd(default.ref, one)
     return Prediction(
         blocks=sorted_out.blocks,
         kept=kept,
-        reused=sorted_out.reused,
+        reused_by_rule=sorted_out.reused,
         skipped_by_rule=sorted_out.skipped,
-        packs=packs,
-        modes=modes,
-        usage=usage,
-        usd=usd if priced else None,
-        usd_baseline=None if baseline is None or not kept else baseline * sorted_out.blocks,
-        contexts=contexts,
-        calls=calls,
-        usd_bound=bound if policy.bridge.enabled and priced else None,
+        packs=planner.packs,
+        contexts=planner.contexts,
+        calls=total.expected.calls,
+        usd_bound=planner.bound_usd if policy.bridge.enabled and total.expected.usd is not None else None,
+        modes=planner.modes,
+        forecast=total,
+        usd_baseline=planner.baseline(sorted_out, kept),
+        routes=routes,
         checks=tuple(check.sentence(*(per_block(ref, check.blocks) for ref in check.models)) for check in checks),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bill:
-    """What packs to one model are expected to cost."""
-
-    context: CarriedContext
-    usage: TokenUsage
-    #: None without a price.
-    usd: Decimal | None
-    calls: int
-    #: At most, of conversations.
-    bound_usd: Decimal
-
-
-def _bill(
-    request: RunRequest,
-    model: ModelSpec,
-    planned: Sequence[PlannedPack],
-    *,
-    prompt_tokens: int,
-    of_all: int,
-    mode: str,
-    prices: Prices,
-    is_first_pass: bool,
-) -> _Bill:
-    policy, requests = request.resolved.policy, len(planned)
-    costs = prefix_costs(policy, model, prices, requests=requests, of_all=of_all, mode=mode)
-    context, converses = NO_CONTEXT, policy.bridge.enabled and not is_first_pass
-    if not is_first_pass:
-        context = expected_context(request.known, policy.retrieval, model, prompt_tokens, costs)
-    shared = prompt_tokens + context.prefix_tokens
-    cache = plan_run_cache(policy, model, prices, prefix_tokens=shared, requests=requests, of_all=of_all, mode=mode)
-    billed = prices.in_batches(policy.batches.price_share) if mode == "async" else prices
-    usage, usd, bound, priced = TokenUsage(), Decimal(0), Decimal(0), True
-    for i, pack in enumerate(planned):
-        call = _expected_usage(model, pack, shared, cache.ttl, is_first=i == 0)
-        call += TokenUsage(input_uncached=model.billed_tokens(context.tokens - context.prefix_tokens))
-        if converses:
-            bound += conversation_usd(policy.bridge, costs.usd, costs.usd(call)) or Decimal(0)
-            call = expected_conversation(
-                call,
-                shared_tokens=model.billed_tokens(shared) + model.request_overhead_tokens,
-                is_cached=cache.ttl is not None,
-                results_tokens=model.billed_tokens(policy.retrieval.budget_tokens),
-            )
-        cost = billed.usd(model.ref, call)
-        usage, priced = usage + call, priced and cost is not None
-        usd += cost or Decimal(0)
-    return _Bill(
-        context=context,
-        usage=usage,
-        usd=usd if priced else None,
-        calls=2 * requests if converses else requests,
-        bound_usd=bound,
+        too_large=planner.too_large,
     )
 
 
@@ -211,68 +160,177 @@ def usd_of_blocks(
     request: RunRequest, model: ModelSpec, blocks: Sequence[PackableBlock], *, prices: Prices, prefix_tokens: int
 ) -> Decimal | None:
     """Dollars for asking one model about the blocks and nothing else; None without a known price."""
-    policy, usd = request.resolved.policy, Decimal(0)
-    limits = pack_limits(request.schema, policy.packing, model, prefix_tokens=prefix_tokens)
-    planned = list(plan_packs(blocks, limits, policy.packing, model))
-    n = len(planned)
-    cache = plan_run_cache(policy, model, prices, prefix_tokens=prefix_tokens, requests=n, of_all=n, mode="sync")
-    for i, pack in enumerate(planned):
-        cost = prices.usd(model.ref, _expected_usage(model, pack, prefix_tokens, cache.ttl, is_first=i == 0))
-        if cost is None:
-            return None
-        usd += cost
-    return usd
+    planner = _Planner(
+        request=request,
+        models=_Only(model),
+        prices=prices,
+        learned=NOTHING_LEARNED,
+        known=NOTHING_KNOWN,
+        prompts=dict.fromkeys(Asks, prefix_tokens),
+    )
+    # Which tier it stands for makes no difference to what one block costs.
+    planner.take(Leg(asks=Asks.ANSWER, tier="mid", model=model.ref, blocks=blocks))
+    return sum((route.forecast for route in planner.routes(only="sync")), Forecast()).expected.usd
+
+
+@dataclass(frozen=True, slots=True)
+class _Only:
+    """`ports.Models` of one model."""
+
+    model: ModelSpec
+
+    def spec(self, ref: ModelRef) -> ModelSpec:
+        return self.model
 
 
 @dataclass(slots=True, kw_only=True)
-class SortedOut:
-    """Blocks of a request by what happens to them."""
+class _Planner:
+    """Packs blocks as a run would, and keeps only sums."""
 
-    blocks: int = 0
-    tokens: int = 0
-    reused: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-    by_route: dict[Route, RoutedBlocks] = field(default_factory=dict)
-    #: (Block type, tier of its route) -> blocks.
-    by_kind: dict[tuple[str, str], list[PackableBlock]] = field(default_factory=dict)
+    request: RunRequest
+    models: Models
+    prices: Prices
+    learned: Learned
+    #: What requests carry of references.
+    known: Known
+    #: What is asked -> our tokenizer's count of its system prompt and output schema.
+    prompts: Mapping[Asks, int]
+    #: Model -> how its packs are asked, and why.
+    modes: dict[str, Mode] = field(default_factory=dict)
+    too_large: int = 0
+    contexts: dict[str, dict[str, int]] = field(default_factory=dict)
+    bound_usd: Decimal = Decimal(0)
+    _loads: dict[tuple[str, ModelRef, Asks], Load] = field(default_factory=dict)
 
+    @property
+    def packs(self) -> int:
+        """Packs of all loads."""
+        return sum(load.packs for load in self._loads.values())
 
-def sort_out(request: RunRequest, planning: PlanningStore, recipe: str) -> SortedOut:
-    """The blocks of a request by what happens to them; answers known under the recipe are reused."""
-    policy = request.resolved.policy
-    rules = skip_rules(policy.prefilter, request.schema)
-    routes = RouteTable(policy.routing, request.schema, mode="sync")
-    verdicts: dict[BlockFacts, Decision] = {}
-    seen: set[str] = set()
-    result = SortedOut()
-    for block in planning.blocks(request.collection, answer_recipe=recipe):
-        result.blocks += 1
-        result.tokens += block.tokens
-        decision = verdicts.get(block.facts)
-        if decision is None:
-            decision = verdicts[block.facts] = decide(rules, block.facts)
-        if decision.verdict is Verdict.SKIP:
-            result.skipped[decision.rule_id] = result.skipped.get(decision.rule_id, 0) + 1
-        elif policy.reuse.enabled and (block.is_known or block.content in seen):
-            result.reused += 1
-        else:
-            seen.add(block.content)
-            route = routes.route(block_type=block.facts.type, n_tokens=block.tokens, language=block.language)
-            packable = PackableBlock(block_no=result.blocks, ordinal=result.blocks, tokens=block.tokens)
-            routed = result.by_route.setdefault(route, RoutedBlocks(blocks=[], types=Counter()))
-            routed.blocks.append(packable)
-            routed.types[block.facts.type] += 1
-            result.by_kind.setdefault((block.facts.type, route.tier), []).append(packable)
-    return result
+    def _widest(self, asks: Asks) -> int:
+        """Tokens before the blocks, with all references whole."""
+        return self.prompts[asks] + (0 if asks is Asks.CLASSIFICATION else self.known.knowledge.n_tokens)
 
+    def take(self, leg: Leg) -> None:
+        """Blocks that one model is asked about, in document order."""
+        policy, model, prefix = self.request.resolved.policy, self.models.spec(leg.model), self._widest(leg.asks)
+        is_first_pass = leg.asks is Asks.CLASSIFICATION
+        limits = limits_on(
+            classification_schema(self.request.schema) if is_first_pass else self.request.schema,
+            policy,
+            model,
+            self.prices,
+            prefix_tokens=prefix,
+            tier=leg.tier,
+            lengths={} if is_first_pass else self.learned.answers_of(leg.model),
+        )
+        load = self._loads.get((leg.tier, leg.model, leg.asks))
+        if load is None:
+            cliff = price_cliff(partial(self.prices.usd, leg.model), most=model.context_tokens)
+            load = self._loads[leg.tier, leg.model, leg.asks] = Load(model=model, cliff_tokens=cliff)
+        size = policy.run.shard_blocks
+        fitting = [block for block in leg.blocks if too_large(block, model, prefix_tokens=prefix) is None]
+        if leg.asks is Asks.ANSWER:
+            self.too_large += len(leg.blocks) - len(fitting)
+        for _, shard in groupby(fitting, key=lambda block: block.ordinal // size):
+            load.add(plan_packs(shard, limits, policy.packing, model), prefix_tokens=prefix)
 
-def _expected_usage(model: ModelSpec, pack: PlannedPack, prefix: int, ttl: str | None, *, is_first: bool) -> TokenUsage:
-    shared = model.billed_tokens(prefix) + model.request_overhead_tokens
-    rest = round(pack.input_tokens * model.token_ratio / model.token_ratio_guard)
-    if ttl is None or (ttl == AUTOMATIC and is_first):
-        return TokenUsage(input_uncached=shared + rest, output=pack.output_tokens)
-    if is_first and ttl == LONG:
-        return TokenUsage(input_uncached=rest, cache_write_1h=shared, output=pack.output_tokens)
-    if is_first:
-        return TokenUsage(input_uncached=rest, cache_write_5m=shared, output=pack.output_tokens)
-    return TokenUsage(input_uncached=rest, cache_read=shared, output=pack.output_tokens)
+    def routes(self, *, only: str | None = None) -> Iterator[PredictedRoute]:
+        """The forecast of every load: in its mode, and in the other where its provider has it; `only`: in this one."""
+        policy = self.request.resolved.policy
+        per_model: Counter[ModelRef] = Counter()
+        for (_, ref, _), load in self._loads.items():
+            per_model[ref] += load.packs
+        batch_prices = self.prices.in_batches(policy.batches.price_share)
+        for (tier, ref, asks), load in self._loads.items():
+            asked = run_mode(self.request)
+            chosen = mode_for(policy, ref, asked=asked, packs=per_model[ref], prices=self.prices)
+            self.modes[str(ref)] = chosen
+            names = ("sync", "async") if supports_batches(ref.provider) else (chosen.name,)
+            for name in names if only is None else (only,):
+                prices = batch_prices if name == "async" else self.prices
+                is_chosen = name == (only or chosen.name)
+                route = self._route(load, asks, mode=name, prices=prices, is_chosen=is_chosen)
+                yield replace(route, tier=tier)
+
+    def _route(self, load: Load, asks: Asks, *, mode: str, prices: Prices, is_chosen: bool) -> PredictedRoute:
+        policy, model, prompt = self.request.resolved.policy, load.model, self.prompts[asks]
+        is_first_pass = asks is Asks.CLASSIFICATION
+        requests = sum(o.packs for (_, ref, asked), o in self._loads.items() if (ref, asked) == (model.ref, asks))
+        costs = prefix_costs(policy, model, self.prices, requests=requests, of_all=self.packs, mode=mode)
+        context = NO_CONTEXT
+        if not is_first_pass:
+            context = expected_context(self.known, policy.retrieval, model, prompt, costs)
+        shared = prompt + context.prefix_tokens
+        cache = plan_run_cache(
+            policy,
+            model,
+            # Multiples of the plain price are the same in both modes.
+            self.prices,
+            prefix_tokens=shared,
+            requests=requests,
+            of_all=self.packs,
+            mode=mode,
+        )
+        lengths = {} if is_first_pass else self.learned.answers_of(model.ref)
+        seen = None if is_first_pass or context.tokens else self.learned.prefixes.get(str(model.ref))
+        told = forecast(
+            load,
+            partial(prices.usd, model.ref),
+            prefix_tokens=shared,
+            ttl=cache.ttl,
+            is_learnt=bool(lengths),
+            overflow_probability=policy.packing.overflow_probability,
+            seen=seen,
+            beside_tokens=model.billed_tokens(context.tokens - context.prefix_tokens),
+            talk=None if is_first_pass or not policy.bridge.enabled else self._talk(model, shared, cache.ttl),
+        )
+        if is_chosen:
+            self._note(load, context, costs, told, converses=policy.bridge.enabled and not is_first_pass)
+        return PredictedRoute(
+            tier="",
+            model=str(model.ref),
+            asks=asks,
+            mode=mode,
+            is_chosen=is_chosen,
+            learnt_from=max((length.answers for length in lengths.values()), default=0),
+            cache_reason=cache.reason,
+            forecast=told,
+        )
+
+    def _talk(self, model: ModelSpec, shared: int, ttl: str | None) -> Callable[[TokenUsage], TokenUsage]:
+        """From a plain call to a conversation with one round of tools."""
+        return partial(
+            expected_conversation,
+            shared_tokens=model.billed_tokens(shared) + model.request_overhead_tokens,
+            is_cached=ttl is not None,
+            results_tokens=model.billed_tokens(self.request.resolved.policy.retrieval.budget_tokens),
+        )
+
+    def _note(
+        self, load: Load, context: CarriedContext, costs: PrefixCosts, told: Forecast, *, converses: bool
+    ) -> None:
+        if context.kind is not ContextKind.NONE:
+            causes = self.contexts.setdefault(context.kind, {})
+            causes[context.cause] = causes.get(context.cause, 0) + load.packs
+        if converses and load.packs:
+            plain = costs.usd(scaled(told.expected.usage, 1 / load.packs))
+            most = conversation_usd(self.request.resolved.policy.bridge, costs.usd, plain) or Decimal(0)
+            self.bound_usd += most * load.packs
+
+    def baseline(self, blocks: SortedOut, kept: int) -> Decimal | None:
+        """The same blocks one per call, nothing skipped, cached or packed; None without a price or a block to ask."""
+        if not kept:
+            return None
+        model = self.models.spec(default_model(self.request.resolved.policy.routing))
+        prefix = self._widest(Asks.ANSWER)
+        answered = [load for (_, _, asks), load in self._loads.items() if asks is Asks.ANSWER]
+        answers = sum(load.answers.expected for load in answered) / max(sum(load.blocks for load in answered), 1)
+        one = naive_usage(
+            blocks=1,
+            prefix_tokens=model.billed_tokens(prefix) + model.request_overhead_tokens,
+            block_tokens=model.billed_tokens(round(blocks.tokens / blocks.blocks)),
+            answer_tokens=round(answers),
+        )
+        usd = self.prices.usd(model.ref, one)
+        return None if usd is None else usd * blocks.blocks

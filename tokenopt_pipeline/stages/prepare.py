@@ -8,19 +8,28 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
+from tokenopt_pipeline.domain.answer_lengths import AnswerLength
 from tokenopt_pipeline.domain.asking import asked_of
-from tokenopt_pipeline.domain.caching import CachePlan, cache_prices, expected_spacing_s, plan_cache
+from tokenopt_pipeline.domain.caching import (
+    CachePlan,
+    cache_prices,
+    expected_spacing_s,
+    plan_cache,
+    request_in_output_tokens,
+)
 from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.knowledge import CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening
-from tokenopt_pipeline.domain.packing import pack_limits, plan_packs
+from tokenopt_pipeline.domain.packing import PackLimits, pack_limits, plan_packs, too_large
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, carried_by
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
+from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.retrieval import shared_usd
 from tokenopt_pipeline.domain.routing import Route, RouteTable, parse_model_ref
 from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
 from tokenopt_pipeline.stages.contexts import Contexts, PrefixCosts
@@ -58,6 +67,30 @@ def plan_run_cache(
     )
 
 
+def limits_on(
+    schema: ExtractionSchema,
+    policy: Policy,
+    model: ModelSpec,
+    prices: Prices,
+    *,
+    prefix_tokens: int,
+    tier: str,
+    lengths: Mapping[str, AnswerLength],
+) -> PackLimits:
+    """What a pack may hold on a model of this tier, at its prices."""
+    usd = partial(prices.usd, model.ref)
+    return pack_limits(
+        schema,
+        policy.packing,
+        model,
+        prefix_tokens=prefix_tokens,
+        tier=tier,
+        cliff_tokens=price_cliff(usd, most=model.context_tokens),
+        learned=lengths,
+        saved_tokens=request_in_output_tokens(policy.caching, model, usd, prefix_tokens=prefix_tokens),
+    )
+
+
 def prefix_costs(
     policy: Policy, model: ModelSpec, prices: Prices, *, requests: int, of_all: int, mode: str
 ) -> PrefixCosts:
@@ -85,7 +118,10 @@ def unpriced(policy: Policy, prices: Prices) -> Hindered:
 def pack_blocks(
     run: Run, shard: Shard, *, packs: PackStore, contexts: Contexts, models: Models, prices: Prices, now: datetime
 ) -> int:
-    """Puts every kept block that is in no pack yet into one; how many packs were added."""
+    """Puts every kept block that is in no pack yet into one; how many packs were added.
+
+    A block that can never fit into its model's context fails here, before anything is asked.
+    """
     routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
     by_route: dict[Route, list[KeptBlock]] = {}
     hindered = unpriced(run.policy, prices)
@@ -93,11 +129,26 @@ def pack_blocks(
         route = routes.route(block_type=block.type, n_tokens=block.packable.tokens, language=block.language)
         by_route.setdefault(route, []).append(block)
     planned = []
+    refused: dict[int, str] = {}
     for route, blocks in by_route.items():
         move = opening(run.policy.routing, route, hindered)
         asked, model = asked_of(run, move.origin.asks), models.spec(move.route.model)
-        limits = pack_limits(asked.schema, run.policy.packing, model, prefix_tokens=asked.widest_prefix_tokens)
-        packables = (b.packable for b in blocks)
+        limits = limits_on(
+            asked.schema,
+            run.policy,
+            model,
+            prices,
+            prefix_tokens=asked.widest_prefix_tokens,
+            tier=move.route.tier,
+            lengths=asked.lengths(run, model),
+        )
+        packables = []
+        for block in blocks:
+            problem = too_large(block.packable, model, prefix_tokens=asked.prompt_tokens)
+            if problem is None:
+                packables.append(block.packable)
+            else:
+                refused[block.packable.block_no] = problem
         planned += [(move, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
     if run.mode != "sync":
         planned = with_modes(run, planned, prices=prices)
@@ -143,7 +194,7 @@ def pack_blocks(
                 tools=run.policy.bridge.enabled,
             )
 
-    return packs.add(shard, new_packs(), now=now)
+    return packs.add(shard, new_packs(), refused=refused, now=now)
 
 
 def _prefix_of(move: Move, context: CarriedContext) -> tuple[str, Asks, int]:

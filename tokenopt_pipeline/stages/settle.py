@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 
 from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.caching import LONG, SHORT
-from tokenopt_pipeline.domain.calls import AnsweredCall
+from tokenopt_pipeline.domain.calls import AnsweredCall, seen_tokens
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, Finding, decode_answer, failed_answer
 from tokenopt_pipeline.domain.packing import LINE_OVERHEAD_TOKENS, PackableBlock, pack_limits, plan_packs
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember
-from tokenopt_pipeline.domain.prefixes import Prefix, prefix_of
-from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, output_schema, system_prompt, user_prompt
+from tokenopt_pipeline.domain.prefixes import Prefix
+from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, system_prompt, user_prompt
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
 from tokenopt_pipeline.ports import Prices
 from tokenopt_pipeline.stages.contexts import ContextTexts
+from tokenopt_pipeline.stages.plan import form_prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +37,7 @@ class PreparedCall:
 
 def run_prefix(run: Run, model: ModelSpec, system: str, asks: Asks = Asks.ANSWER) -> Prefix:
     """What all requests of the run to the model that ask the same with this system text share."""
-    return prefix_of(
-        model=str(model.ref),
-        system=system,
-        output_schema=output_schema(asked_of(run, asks).schema),
-        output_method=model.output_method,
-        thinking=model.thinking,
-    )
+    return form_prefix(asked_of(run, asks).form, model, system=system)
 
 
 def prepare_call(
@@ -54,10 +49,10 @@ def prepare_call(
     blocks = [PromptBlock(ordinal=i, type=m.type, text=m.text) for i, m in enumerate(members, start=1)]
     request = ModelRequest(
         model=model,
-        system=texts.system(system_prompt(asked.schema), context),
+        system=texts.system(system_prompt(asked.form.asked), context),
         found=texts.found(context),
-        user=user_prompt(asked.schema, blocks),
-        output_schema=output_schema(asked.schema),
+        user=user_prompt(asked.form.asked, blocks),
+        output_schema=asked.form.output_schema,
         # Thoughts are output, and come first: without room of their own they would take the answer's.
         max_tokens=min(pack.max_tokens + model.thinking_reserve_tokens, model.max_output_tokens),
         cache_ttl=pack.cache_ttl,
@@ -104,14 +99,17 @@ def answered(
     prices: Prices,
 ) -> AnsweredCall:
     """What is stored when the model answered, however badly."""
+    form = asked_of(run, call.pack.origin.asks).form
     answer = decode_answer(
         response.text,
         stop=response.stop,
         asked=len(call.members),
-        ordinal_key=ordinal_key(asked_of(run, call.pack.origin.asks).schema),
+        ordinal_key=ordinal_key(form.asked),
         violation=violation,
+        decode=form.decode,
     )
     step = _step(run, call, answer)
+    seen = seen_tokens(answer, response)
     return AnsweredCall(
         call_no=call_no,
         pack=call.pack,
@@ -124,7 +122,7 @@ def answered(
         assumptions=call.assumptions,
         answer=answer,
         next_step=step,
-        again=again_packs(run, call.pack, call.members, step, model=call.request.model),
+        again=again_packs(run, call.pack, call.members, step, model=call.request.model, seen_tokens=seen),
     )
 
 
@@ -167,9 +165,9 @@ def _step(run: Run, call: PreparedCall, answer: DecodedAnswer) -> NextStep:
 
 
 def again_packs(
-    run: Run, pack: OpenPack, asked: Sequence[PackMember], step: NextStep, *, model: ModelSpec
+    run: Run, pack: OpenPack, asked: Sequence[PackMember], step: NextStep, *, model: ModelSpec, seen_tokens: int = 0
 ) -> list[NewPack]:
-    """Packs for what a step asks the same model once more."""
+    """Packs for what a step asks the same model once more; `seen_tokens`: how long a cut answer has shown one to be."""
     members = {m.block_no: m for m in asked}
     attempts = dict(step.attempts)
     schema = asked_of(run, pack.origin.asks)
@@ -180,10 +178,14 @@ def again_packs(
             run.policy.packing,
             model,
             prefix_tokens=schema.widest_prefix_tokens,
+            tier=pack.route.tier,
             max_blocks=len(group.block_nos),
+            learned=schema.lengths(run, model),
+            seen_tokens=seen_tokens,
         )
         blocks = [
-            PackableBlock(block_no=b, ordinal=members[b].ordinal, tokens=members[b].tokens) for b in group.block_nos
+            PackableBlock(block_no=b, ordinal=members[b].ordinal, tokens=members[b].tokens, type=members[b].type)
+            for b in group.block_nos
         ]
         for planned in plan_packs(blocks, limits, run.policy.packing, model):
             room = min(planned.max_tokens * group.output_scale, limits.output_budget_tokens)

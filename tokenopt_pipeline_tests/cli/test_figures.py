@@ -112,14 +112,55 @@ def test_the_exit_code_follows_from_the_figures(changed: dict[str, Any], code: i
     assert outcome_code(a_summary(**changed)) == code
 
 
-def test_a_plan_says_that_nothing_was_spent_and_that_it_is_an_upper_estimate() -> None:
+def _amounts(calls: int, usd: float | None) -> dict[str, Any]:
+    tokens = {"input": 9_000, "input_cached": 0, "cache_write": 0, "output": 10 * calls}
+    return {"calls": calls, "tokens": tokens, "usd": usd}
+
+
+def _a_plan(**changes: Any) -> dict[str, Any]:
     outcomes = {"outstanding": 1000, "reused": 200, "skipped": 34}
-    text = "\n".join(plan_lines(a_summary(outcomes=outcomes, usd_baseline=None, checks=[], tiers_within_budget={})))
+    three = {"low": _amounts(60, 0.1), "expected": _amounts(63, 0.1234), "high": _amounts(70, 0.2)}
+    route = {"tier": "mid", "model": "a/b", "mode": "sync", "is_chosen": True, "answers_learnt_from": 0, **three}
+    return {
+        **a_summary(outcomes=outcomes, usd_baseline=None),
+        "reused_by_rule": {"answered_before": 200},
+        "forecast": three,
+        "routes": [route, {**route, "tier": "small", "is_chosen": False, "answers_learnt_from": 1_200}],
+        "budget_usd": None,
+        "checks": [],
+        "too_large": 3,
+        "not_reused": ["40 blocks: run r1 answered it under the plain form of answers."],
+        "tiers_within_budget": {},
+        **changes,
+    }
+
+
+def test_a_plan_says_that_nothing_was_spent_and_what_three_amounts_are_expected() -> None:
+    text = "\n".join(plan_lines(_a_plan()))
     assert "nothing was spent" in text
     assert "in 1 shard:" in text
-    assert "ask 1,000, reuse 200, skip 34 (blank 34)" in text
-    assert "up to $0.1234 predicted" in text
-    assert "up to — predicted" in text
+    assert "ask 1,000, reuse 200 (answered_before 200), skip 34 (blank 34)" in text
+    assert "$0.1000 / $0.1234 / $0.2000 low / expected / high" in text
+    assert "at most 70" in text
+    assert "mid       a/b sync: 63 calls" in text
+    assert "lengths estimated from the schema alone, an upper estimate" in text
+    assert "small     a/b would be sync: 63 calls" in text
+    assert "lengths learnt from 1,200 answers" in text
+    assert "3 blocks fit into no request" in text
+    assert "not reused  40 blocks: run r1 answered it under the plain form of answers." in text
+    assert "baseline    — predicted" in text
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (0.3, "$0.3000: enough for the high estimate"),
+        (0.15, "enough for what is expected, not for the high estimate"),
+        (0.05, "not enough for what is expected"),
+    ],
+)
+def test_a_plan_says_whether_its_budget_is_enough(budget: float, words: str) -> None:
+    assert words in "\n".join(plan_lines(_a_plan(budget_usd=budget)))
 
 
 def test_the_cache_line_counts_outcomes_and_says_why_what_was_missed_was_missed() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from tokenopt_pipeline.domain.caching import (
     cache_prices,
     expected_spacing_s,
     plan_cache,
+    request_in_output_tokens,
 )
 from tokenopt_pipeline.domain.policy import CachingPolicy
 from tokenopt_pipeline.domain.usage import TokenUsage
@@ -172,3 +175,26 @@ def test_leaders_of_a_prefix_that_is_never_written_are_given_up_too() -> None:
 def test_where_the_provider_caches_by_itself_a_leaders_answer_is_all_there_is_to_go_by() -> None:
     warmth = PrefixWarmth().after(NOTHING, ttl=AUTOMATIC, began_s=0.0, followed=False)
     assert not warmth.needs_leader(AUTOMATIC, a_model(), 1.0)
+
+
+def _dollars(usage: TokenUsage) -> Decimal:
+    return Decimal(3 * usage.input_uncached + usage.cache_read + 15 * usage.output)
+
+
+@pytest.mark.parametrize(
+    ("enabled", "minimum", "usd", "expected"),
+    [
+        # 700 tokens and 300 of the provider's own
+        pytest.param(True, 1_000, _dollars, 1_000 / 15, id="read from the cache"),
+        pytest.param(True, 1_001, _dollars, 200.0, id="too short for the cache"),
+        pytest.param(False, 0, _dollars, 200.0, id="caching off"),
+        pytest.param(True, 0, lambda _: None, math.inf, id="no price"),
+        pytest.param(True, 0, lambda _: Decimal(0), math.inf, id="free"),
+    ],
+)
+def test_a_request_less_saves_its_prefix_in_tokens_of_output(
+    enabled: bool, minimum: int, usd: Any, expected: float
+) -> None:
+    policy, model = CachingPolicy(enabled=enabled), a_model(cache_minimum_tokens=minimum)
+    saved = request_in_output_tokens(policy, model, usd, prefix_tokens=700)
+    assert saved == pytest.approx(expected)

@@ -8,14 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenopt_pipeline.domain.answer_lengths import AnswerLength
 from tokenopt_pipeline.domain.learning import (
     NOTHING_LEARNED,
     CountedCall,
     Learned,
+    PrefixedCall,
+    SeenPrefix,
     TokenCorrection,
+    learn_prefix,
     learn_tokens,
     parse_learned,
 )
+from tokenopt_pipeline.domain.routing import parse_model_ref
 from tokenopt_pipeline_tests.domain.generated import examples
 from tokenopt_pipeline_tests.factories import a_model
 
@@ -91,11 +96,56 @@ def test_a_correction_changes_ratio_guard_and_overhead_together() -> None:
 
 
 def test_the_snapshot_is_read_back_and_what_is_newer_is_left_alone() -> None:
-    learned = Learned(tokens={"a/m": TokenCorrection(scale=1.1, shift=2.0, tail=None, calls=9)})
+    length = AnswerLength(base=80.0, per_block_token=0.5, margin=0.25, answers=40)
+    learned = Learned(
+        tokens={"a/m": TokenCorrection(scale=1.1, shift=2.0, tail=None, calls=9)},
+        answers={"a/m": {"table": length}},
+        prefixes={"a/m": SeenPrefix(tokens=900, line_ratio=1.25, calls=3)},
+    )
     document = json.loads(json.dumps(learned.document()))
     assert parse_learned(document) == learned
     assert parse_learned({**document, "weather": {"mild": True}}) == learned
     assert parse_learned({}) == NOTHING_LEARNED == Learned()
+    assert learned.answers_of(parse_model_ref("a/m")) == {"table": length}
+    assert learned.answers_of(parse_model_ref("a/other")) == {}
+
+
+def test_a_prefix_is_learnt_as_it_was_cached_and_its_lines_apart_from_it() -> None:
+    seen = [PrefixedCall(shared=900, rest=n * 5, counted=n * 4) for n in (10, 20, 400)]
+    assert learn_prefix(seen) == SeenPrefix(tokens=900, line_ratio=1.25, calls=3)
+    assert learn_prefix(seen[1:]) is None
+    assert learn_prefix([*seen[1:], PrefixedCall(shared=0, rest=9, counted=9)]) is None
+    assert learn_prefix([*seen, PrefixedCall(shared=900, rest=9, counted=0)]) == learn_prefix(seen)
+
+
+def test_what_every_request_says_beside_prefix_and_lines_is_learnt_apart() -> None:
+    seen = [PrefixedCall(shared=900, rest=15 + 2 * n, counted=n) for n in range(10, 90, 10)]
+    assert learn_prefix(seen) == SeenPrefix(tokens=900, line_ratio=2.0, beside=15.0, calls=8)
+    steep = [PrefixedCall(shared=900, rest=n * n // 10, counted=n) for n in range(10, 90, 10)]
+    assert learn_prefix(steep) == SeenPrefix(tokens=900, line_ratio=4.5, calls=8)
+
+
+def _uncached(*pairs: tuple[int, int]) -> list[PrefixedCall]:
+    return [PrefixedCall(shared=0, rest=billed, counted=counted) for counted, billed in pairs]
+
+
+def test_a_prefix_that_no_cache_held_is_told_from_packs_of_different_lengths() -> None:
+    pairs = [(n, 400 + 2 * n) for n in (30, 40, 50, 60, 70, 80, 90, 900)]
+    assert learn_prefix(_uncached(*pairs)) == SeenPrefix(tokens=400, line_ratio=2.0, calls=8)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        pytest.param([(n, 400 + n) for n in (30, 300)], id="too few"),
+        pytest.param([(n, 400 + n) for n in range(30, 45)], id="too alike"),
+        pytest.param([(30, 400)] * 10, id="all the same"),
+        pytest.param([(n, 900 - n) for n in range(30, 300, 20)], id="shorter when there is more"),
+        pytest.param([(n, 4 * n - 100) for n in range(30, 300, 20)], id="less than nothing"),
+    ],
+)
+def test_a_prefix_that_calls_do_not_tell_is_not_learnt(pairs: list[tuple[int, int]]) -> None:
+    assert learn_prefix(_uncached(*pairs)) is None
 
 
 @examples(100)

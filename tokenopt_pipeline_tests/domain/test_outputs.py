@@ -11,10 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from tokenopt_pipeline.domain.encoding import COMPACT, answer_form
 from tokenopt_pipeline.domain.outputs import DecodedAnswer, DecodedOutput, Finding, decode_answer, failed_answer
 from tokenopt_pipeline.domain.requests import StopReason
 from tokenopt_pipeline_tests.domain.generated import ANY_TEXT, JSON_VALUES, PLAIN_TEXT, examples
-from tokenopt_pipeline_tests.factories import an_answer
+from tokenopt_pipeline_tests.factories import a_schema, an_answer
 
 # What a block, and so an answer that quotes it, may say to pass for something else.
 _FORGERIES = [
@@ -332,3 +333,18 @@ def test_a_member_that_stands_twice_in_one_object_makes_the_answer_unusable() ->
         violation=lambda _: None,
     )
     assert [o.finding for o in answer.outputs] == [Finding.UNPARSABLE, Finding.UNPARSABLE]
+
+
+def test_an_entry_means_what_its_form_says_and_is_refused_when_it_says_something_twice() -> None:
+    form = answer_form(a_schema(properties={"liability_cap": {"type": "string"}}, required=[]), COMPACT)
+    answer = decode_answer(
+        an_answer([{"n": 1, "lc": "x"}, {"n": 2, "lc": "x", "liability_cap": "y"}]),
+        stop=StopReason.COMPLETE,
+        asked=2,
+        ordinal_key="n",
+        violation=lambda _: None,
+        decode=form.decode,
+    )
+    assert _valid(answer) == {1: {"liability_cap": "x"}}
+    assert answer.outputs[1].finding is Finding.INVALID
+    assert "stands twice" in answer.outputs[1].detail

@@ -33,6 +33,9 @@ _ROOMY: dict[str, dict[str, object]] = {
 _WHOLE_NUMBERS: list[tuple[str, float, float]] = [
     ("packing.pack_size", 1, 100),
     ("packing.pack_size_max", 1, 100),
+    ("packing.small_max_pack_size", 1, 100),
+    ("packing.mid_max_pack_size", 1, 100),
+    ("packing.large_max_pack_size", 1, 100),
     ("packing.text_heavy_max_pack_size", 1, 100),
     ("packing.context_window_tokens", 1_024, 2_000_000),
     ("packing.output_reserve_tokens", 256, 200_000),
@@ -57,6 +60,8 @@ _WHOLE_NUMBERS: list[tuple[str, float, float]] = [
 ]
 _NUMBERS: list[tuple[str, float, float]] = [
     ("caching.implicit_hit_share", 0.0, 1.0),
+    ("packing.overflow_probability", 0.0001, 0.5),
+    ("retries.max_extra_share", 0.0, 10.0),
     ("retries.backoff_base_s", 0.0, 60.0),
     ("retries.backoff_ceiling_s", 0.0, 3_600.0),
     ("calls.timeout_s", 1.0, 3_600.0),
@@ -87,7 +92,7 @@ _SWITCHES = [
     "batches.finish_sync",
 ]
 
-_OTHERS = ["run.budget_usd", "retrieval.embedder"]
+_OTHERS = ["run.budget_usd", "retrieval.embedder", "packing.output_form"]
 
 
 # Sections whose keys have tests of their own.
@@ -220,7 +225,7 @@ def test_what_is_not_known_is_refused_beside_what_is(layer: dict[str, Any], word
     ("packing", "words"),
     [
         pytest.param({"pack_size": 41}, ["pack_size = 41", "pack_size_max = 40"], id="pack_size"),
-        pytest.param({"pack_size_max": 5, "text_heavy_max_pack_size": 5}, ["pack_size = 10", "= 5"], id="maximum"),
+        pytest.param({"pack_size_max": 5, "text_heavy_max_pack_size": 5}, ["pack_size = 16", "= 5"], id="maximum"),
         pytest.param({"pack_size": 5, "pack_size_max": 5}, ["text_heavy_max_pack_size = 6", "= 5"], id="text heavy"),
         pytest.param({"per_block_output_tokens": 8_193}, ["= 8193", "max_output_tokens = 8192"], id="per block"),
         # 20,000 + 2,000 kept free of input.
@@ -387,7 +392,7 @@ def test_the_hash_ignores_layers_and_the_order_of_keys_but_no_value() -> None:
 
 
 def test_a_default_that_is_stated_does_not_change_the_hash() -> None:
-    assert resolve([("file", {"packing": {"pack_size": 10}})]).policy_hash == resolve([]).policy_hash
+    assert resolve([("file", {"packing": {"pack_size": 16}})]).policy_hash == resolve([]).policy_hash
 
 
 def test_the_defaults_document_is_yaml_of_every_key_that_resolves_to_the_defaults() -> None:

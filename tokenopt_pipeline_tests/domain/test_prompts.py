@@ -144,6 +144,26 @@ def test_definitions_move_to_the_root_where_references_look_for_them() -> None:
     assert not {"$defs", "definitions"} & set(output_schema(a_schema()))
 
 
+def test_a_bare_output_schema_has_the_same_bounds_and_no_words_about_itself() -> None:
+    schema = a_schema(
+        properties={
+            "title": {"type": "string", "title": "t", "description": "d", "maxLength": 3},
+            "kind": {"enum": ["description", "title"], "description": "d"},
+            "parts": {"type": "array", "items": {"anyOf": [{"type": "string", "examples": ["x"]}, True]}},
+        },
+        required=["title"],
+        **{"$defs": {"description": {"type": "string", "$comment": "c"}}},
+    )
+    output: Any = output_schema(schema, is_bare=True)
+    assert _entry(output)["properties"] == {
+        "n": {"type": "integer"},
+        "title": {"type": "string", "maxLength": 3},
+        "kind": {"enum": ["description", "title"]},
+        "parts": {"type": "array", "items": {"anyOf": [{"type": "string"}, True]}},
+    }
+    assert output["$defs"] == {"description": {"type": "string"}}
+
+
 def test_what_only_describes_the_file_is_left_out_and_the_schema_itself_stays_as_it_was() -> None:
     schema = a_schema(**{"$schema": "s", "$id": "i", "title": "t", "description": "d", "$defs": {}, "minProperties": 1})
     before = json.dumps(schema.answer_schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.policy import RetryPolicy
-from tokenopt_pipeline.domain.retries import Again, BlockResult, NextStep, backoff_s, next_step
+from tokenopt_pipeline.domain.retries import (
+    Again,
+    AskedAgain,
+    BlockResult,
+    NextStep,
+    backoff_s,
+    failed_instead,
+    next_step,
+    refusal_to_ask_again,
+)
 from tokenopt_pipeline_tests.domain.generated import examples
 
 _OURS = {Finding.TRUNCATED, Finding.TOO_LARGE}
@@ -215,3 +225,36 @@ def test_a_base_of_zero_waits_only_when_the_provider_asks() -> None:
     policy = RetryPolicy(backoff_base_s=0.0)
     assert backoff_s(policy, tries=9, retry_after_s=None) == 0.0
     assert backoff_s(policy, tries=9, retry_after_s=2.0) == 2.0
+
+
+def _spent(packs: int, usd: str, others: str) -> AskedAgain:
+    return AskedAgain(packs=packs, usd=Decimal(usd), others_usd=Decimal(others))
+
+
+@pytest.mark.parametrize(
+    "spent",
+    [
+        pytest.param(_spent(0, "0", "0"), id="nothing yet"),
+        pytest.param(_spent(19, "9", "1"), id="few packs"),
+        pytest.param(_spent(20, "0.5", "1"), id="the share itself"),
+    ],
+)
+def test_a_run_asks_again_within_its_share_and_a_few_packs_always(spent: AskedAgain) -> None:
+    assert refusal_to_ask_again(RetryPolicy(), spent) is None
+
+
+def test_a_run_stops_asking_again_past_its_share_and_says_so() -> None:
+    assert refusal_to_ask_again(RetryPolicy(), _spent(1_200, "0.75", "1")) == (
+        "not asked again: 1,200 packs that were asked again have cost 75% of what the others cost, and "
+        "retries.max_extra_share allows 50%"
+    )
+    assert "have cost all of what" in (refusal_to_ask_again(RetryPolicy(), _spent(20, "1", "0")) or "")
+
+
+def test_what_is_not_asked_again_fails_with_what_was_found() -> None:
+    step = NextStep(
+        done=(1,), again=(Again(block_nos=(2, 3), output_scale=1),), failed=((4, Finding.REFUSED),), attempts=()
+    )
+    told = failed_instead(step, {2: Finding.TRUNCATED, 3: Finding.INVALID})
+    assert (told.done, told.again) == ((1,), ())
+    assert told.failed == ((4, Finding.REFUSED), (2, Finding.TRUNCATED), (3, Finding.INVALID))

@@ -104,9 +104,12 @@ def test_answers_may_be_shared_when_only_how_they_are_asked_for_differs() -> Non
             answer_recipe(a_schema(), a_policy(), RunKind.LIVE, [a_model(output_method="tool")]), id="how it is asked"
         ),
         pytest.param(answer_recipe(a_schema(), a_policy(), RunKind.SIMULATED, [a_model()]), id="kind"),
+        pytest.param(
+            answer_recipe(a_schema(), a_policy(packing={"output_form": "plain"}), RunKind.LIVE, [a_model()]), id="form"
+        ),
     ],
 )
-def test_answers_are_not_shared_over_schemas_models_or_kinds(other: str) -> None:
+def test_answers_are_not_shared_over_schemas_models_kinds_or_forms(other: str) -> None:
     assert other != answer_recipe(a_schema(), a_policy(), RunKind.LIVE, [a_model()])
 
 

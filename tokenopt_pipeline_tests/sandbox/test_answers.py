@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokenopt_pipeline.sandbox.answers import answerer_for
-from tokenopt_pipeline.sandbox.json_value import Json, JsonObject
+from tokenopt_pipeline.sandbox.json_value import Json, JsonObject, as_object
 from tokenopt_pipeline.sandbox.reply import Question, compose_reply
 
 from .asking import ENTRY, TEXTS, pack_schema, pack_text
@@ -193,3 +193,15 @@ def test_every_entry_of_a_pack_is_valid_against_the_entry_schema() -> None:
     jsonschema_rs.validator_for(pack_schema()).validate(value)
     assert [entry["n"] for entry in value["results"]] == [1, 2, 3]
     assert set(ENTRY["required"]) <= set(value["results"][0])
+
+
+def test_a_short_name_is_answered_as_the_name_that_its_description_begins_with() -> None:
+    def answer(name: str, **members: Json) -> Json:
+        entry: JsonObject = {"type": "string", **members}
+        schema: JsonObject = {"type": "object", "properties": {name: entry}, "required": [name]}
+        return as_object(answerer_for(schema, schema).answer("The tenant pays the rent in time."))[name]
+
+    rewritten = answer("revised_text")
+    assert rewritten == "The tenant pays the rent in time."
+    assert answer("rt", description="revised_text | as a sentence") == rewritten
+    assert answer("rt", description="Revised in full") != rewritten

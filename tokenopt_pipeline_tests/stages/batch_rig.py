@@ -108,7 +108,7 @@ class BatchRig:
         self.sandbox.control.advance(seconds)
         self.clock.ahead_s += seconds
 
-    def finish(self, run: Run, shard: Shard, *, line: Line | None = None, most: int = 12) -> int:
+    def finish(self, run: Run, shard: Shard, *, line: Line | None = None, most: int = 20) -> int:
         """Lets time pass, looks and advances until nothing is outstanding; how often."""
         line = line or self.line()
         for turn in range(most):

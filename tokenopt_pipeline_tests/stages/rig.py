@@ -16,7 +16,7 @@ from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.assembly import Backend, collections_on, line_on, prices_under
 from tokenopt_pipeline.domain.documents import BlockType, IngestOutcome, ReadBlock, ReadDocument, SourceType
-from tokenopt_pipeline.domain.learning import NOTHING_LEARNED
+from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.policy import resolve
 from tokenopt_pipeline.domain.routing import ModelRef
@@ -134,7 +134,7 @@ class Rig:
             learned=learned,
         )
 
-    def predict(self, request: RunRequest) -> Prediction:
+    def predict(self, request: RunRequest, *, learned: Learned = NOTHING_LEARNED) -> Prediction:
         return predict_run(
             request,
             planning=PostgresPlanning(self.connection),
@@ -142,6 +142,7 @@ class Rig:
             prices=ListPrices(),
             validators=JsonSchemaValidators(),
             tokenizer=self.tokenizer,
+            learned=learned,
         )
 
     def line(self, connection: Connection | None = None, *, provider: Provider | None = None) -> Line:

@@ -169,10 +169,19 @@ def values_for(text: str, properties: Mapping[str, Any]) -> dict[str, Any]:
 def entries(asked: Asked) -> list[dict[str, Any]]:
     """One right entry per block, in order."""
     key = asked.ordinal_key
-    properties = {
-        n: f for n, f in cast("Mapping[str, Any]", _entry_schema(asked.request)["properties"]).items() if n != key
-    }
-    return [{key: n, **values_for(text, properties)} for n, text in enumerate(asked.texts, start=1)]
+    keys = keys_of(asked)
+    said = cast("Mapping[str, Any]", _entry_schema(asked.request)["properties"])
+    properties = {name: said[alias] for name, alias in keys.items()}
+    return [
+        {key: n, **{keys[name]: value for name, value in values_for(text, properties).items()}}
+        for n, text in enumerate(asked.texts, start=1)
+    ]
+
+
+def keys_of(asked: Asked) -> dict[str, str]:
+    """Field -> how the request wants it called; a model reads that in the schema's descriptions, and so does this one."""
+    schema = json.loads(asked.request.system.splitlines()[-1])
+    return {str(part.get("description", key)).split(" | ")[0]: key for key, part in schema["properties"].items()}
 
 
 def saying(text: str, stop: StopReason = StopReason.COMPLETE, refusal: str | None = None) -> ModelResponse:
@@ -213,7 +222,7 @@ def without_first(asked: Asked) -> ModelResponse:
 def first_twice(asked: Asked) -> ModelResponse:
     """A second, different entry for the first block."""
     first, *rest = entries(asked)
-    return saying_entries([first, *rest, {**first, "party": "somebody else"}])
+    return saying_entries([first, *rest, {**first, keys_of(asked)["party"]: "somebody else"}])
 
 
 def with_unknown_block(asked: Asked) -> ModelResponse:
@@ -230,13 +239,13 @@ def reordered(asked: Asked) -> ModelResponse:
 def wrong_type(asked: Asked) -> ModelResponse:
     """The last block's choice is a number."""
     found = entries(asked)
-    return saying_entries([*found[:-1], {**found[-1], "kind": 17}])
+    return saying_entries([*found[:-1], {**found[-1], keys_of(asked)["kind"]: 17}])
 
 
 def cut_off(asked: Asked) -> ModelResponse:
     """The answer ends in the middle of the last entry."""
     whole = correct(asked).text
-    return saying(whole[: whole.rindex('"kind"') + 3], StopReason.TRUNCATED)
+    return saying(whole[: whole.rindex(f'"{keys_of(asked)["kind"]}": "') + 2], StopReason.TRUNCATED)
 
 
 def on_call(replies: Mapping[int, Exception | Callable[[Asked], ModelResponse]]) -> Script:

@@ -45,7 +45,7 @@ class WatchedCalls:
 
     def __init__(self, rig: Rig, run: Run, calls: CallStore) -> None:
         self.settle, self.fail = calls.settle, calls.fail
-        self.leave, self.supersede = calls.leave, calls.supersede
+        self.leave, self.supersede, self.asked_again = calls.leave, calls.supersede, calls.asked_again
         self.committed: list[Decimal] = []
         self._rig, self._run, self._begin = rig, run, calls.begin
 

@@ -10,13 +10,13 @@ import pytest
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.assembly import RunTables, models_under
-from tokenopt_pipeline.domain.learning import Learned, TokenCorrection
+from tokenopt_pipeline.domain.learning import Learned, SeenPrefix, TokenCorrection
 from tokenopt_pipeline.domain.requests import ModelResponse
 from tokenopt_pipeline.domain.routing import parse_model_ref
 from tokenopt_pipeline.domain.runs import RunKind
 from tokenopt_pipeline.stages.plan import learn
 from tokenopt_pipeline_tests.factories import a_model, a_policy
-from tokenopt_pipeline_tests.stages.rig import Rig, clauses
+from tokenopt_pipeline_tests.stages.rig import OneSpec, Rig, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import ScriptedProvider
 
 MODEL = "anthropic/claude-sonnet-5-5"
@@ -91,3 +91,50 @@ def test_a_policy_that_says_how_a_model_counts_is_not_corrected() -> None:
     assert models_under(policy, learned).spec(parse_model_ref(MODEL)).token_ratio == 1.0
     shipped = ModelTable().spec(parse_model_ref(MODEL))
     assert models_under(a_policy(), learned).spec(parse_model_ref(MODEL)).token_ratio == shipped.token_ratio * 2
+
+
+def test_answers_teach_how_long_answers_are_for_the_same_schema_and_form_only(rig: Rig) -> None:
+    rig.ingest(*clauses(40))
+    rig.finish(rig.plan(packing={"pack_size": 8}))
+
+    lengths = learned_of(rig).answers_of(parse_model_ref(MODEL))
+    assert {length.answers for length in lengths.values()} == {40}
+    output = rig.one("select sum(output) from ledger")
+    assert 40 * lengths["paragraph"].expected(10) == pytest.approx(output, rel=0.05)
+    assert rig.one("select sum(answer_tokens) from model_output") == pytest.approx(output, rel=0.05)
+
+    assert learned_of(rig, packing={"output_form": "plain"}).answers == {}
+    assert learned_of(rig, kind=RunKind.LIVE).answers == {}
+    other = {"ref": "other", "type": "object", "properties": {"a": {"type": "string"}}}
+    assert learned_of(rig, schema=other).answers == {}
+
+
+def test_packs_are_sized_with_what_was_learnt_and_say_so(rig: Rig) -> None:
+    rig.ingest(*clauses(40))
+    policy: dict[str, Any] = {"packing": {"max_output_tokens": 1_000}, "reuse": {"enabled": False}}
+    rig.finish(rig.plan(**policy))
+    # The schema's estimate is 225 tokens an answer, of which four fit.
+    assert rig.one("select count(*) from pack") == 10
+    assert "could pass the 1,000 tokens of output" in rig.one("select reason from pack order by pack_no limit 1")
+
+    run = rig.plan(rig.request(**policy), learned=learned_of(rig, **policy))
+    rig.finish(run)
+    packs = rig.rows("select reason from pack where run_no = %(n)s order by pack_no", n=run.run_no)
+    assert len(packs) == 3
+    assert "more is not allowed by the policy's packing.pack_size" in packs[0]["reason"]
+    assert "learnt from 40 answers" in packs[0]["reason"]
+
+
+def test_the_very_prefix_is_learnt_as_it_was_billed_and_no_other(rig: Rig) -> None:
+    rig.model = a_model(cache_minimum_tokens=1)
+    rig.ingest(*clauses(12))
+    rig.finish(rig.plan(packing={"pack_size": 2}))
+
+    def prefixes(**request: Any) -> Any:
+        calls = PostgresLearning(rig.connection)
+        return learn(rig.request(**request), calls=calls, models=OneSpec(model=rig.model)).prefixes
+
+    shared = rig.one("select max(cache_read) from ledger")
+    assert prefixes()[MODEL] == SeenPrefix(tokens=shared, line_ratio=1.0, calls=6)
+    assert prefixes(packing={"output_form": "plain"}) == {}
+    assert prefixes(kind=RunKind.LIVE) == {}

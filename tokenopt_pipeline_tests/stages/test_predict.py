@@ -9,6 +9,7 @@ import pytest
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
 from tokenopt_pipeline.adapters.model_table import ModelTable
+from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.readers import read_document
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.documents import BlockType
@@ -16,8 +17,10 @@ from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.sandbox.in_process import running_sandbox
+from tokenopt_pipeline.stages.plan import learn
 from tokenopt_pipeline_tests.factories import a_model
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
+from tokenopt_pipeline_tests.stages.scripted_provider import ScriptedProvider
 
 
 def billed(rig: Rig, run: Run) -> TokenUsage:
@@ -70,6 +73,40 @@ def test_dollars_are_an_upper_estimate_and_stay_below_the_baseline(rig: Rig) -> 
     assert predicted.usd is not None
     assert predicted.usd_baseline is not None
     assert spent <= predicted.usd < predicted.usd_baseline
+
+
+def test_a_warm_prediction_comes_true_within_three_percent(rig: Rig) -> None:
+    rig.model = a_model(cache_minimum_tokens=1)
+    policy: dict[str, Any] = {"run": {"shard_blocks": 30}, "packing": {"pack_size": 8}}
+    rig.ingest(*clauses(60), collection="earlier")
+    rig.finish(rig.plan(rig.request(collection="earlier", **policy)))
+    request = rig.request(reuse={"enabled": False}, **policy)
+    learned = learn(request, calls=PostgresLearning(rig.connection))
+    rig.ingest(*(f"{text} Again." for text in clauses(100)))
+
+    predicted = rig.predict(request, learned=learned)
+    run = rig.plan(request, learned=learned)
+    # Its cache is cold: what the earlier run wrote has expired.
+    rig.provider = ScriptedProvider()
+    rig.finish(run)
+
+    spent = rig.one("select sum(usd) from ledger where run_no = %(n)s", n=run.run_no)
+    low, expected, high = (getattr(predicted.forecast, name) for name in ("low", "expected", "high"))
+    assert low.usd <= expected.usd <= high.usd
+    assert float(abs(expected.usd - spent)) <= 0.03 * float(spent)
+    assert expected.calls == rig.one("select count(*) from pack where run_no = %(n)s", n=run.run_no)
+    route = next(route for route in predicted.routes if route.is_chosen)
+    assert (route.tier, route.mode, route.learnt_from, route.forecast) == ("mid", "sync", 60, predicted.forecast)
+
+
+def test_what_the_other_mode_would_cost_is_told_beside_the_runs_own(rig: Rig) -> None:
+    rig.ingest(*clauses(20))
+    predicted = rig.predict(rig.request())
+    sync, in_batches = predicted.routes
+    assert (sync.mode, sync.is_chosen) == ("sync", True)
+    assert (in_batches.mode, in_batches.is_chosen) == ("async", False)
+    assert predicted.forecast == sync.forecast
+    assert in_batches.forecast.expected.usd == (sync.forecast.expected.usd or 0) / 2
 
 
 def test_a_price_that_is_unknown_makes_dollars_unknown_and_not_zero(rig: Rig) -> None:

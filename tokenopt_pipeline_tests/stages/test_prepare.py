@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.runs import Shard
 from tokenopt_pipeline_tests.factories import a_model, a_schema_document
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
@@ -141,3 +144,25 @@ def test_the_prefix_is_marked_for_caching_when_the_whole_run_will_read_it_again(
 
     _, shard, line = rig.packed()
     assert [p.cache_ttl for p in line.packs.open_packs(shard)] == [None]
+
+
+def test_a_block_that_fits_into_no_request_fails_before_anything_is_asked(rig: Rig) -> None:
+    rig.model = a_model(context_tokens=2_000, max_output_tokens=512)
+    rig.ingest("word " * 3_000, *clauses(3))
+    assert rig.predict(rig.request()).too_large == 1
+    run = rig.plan()
+    rig.finish(run)
+    assert rig.statuses(run) == {"failed": 1, "ai_complete": 3}
+    failed = next(overlay for overlay in rig.overlays(run).values() if overlay["status"] == "failed")
+    assert (failed["error_class"], failed["call_no"]) == ("too_large", None)
+    assert "takes 2,000; it was not asked" in failed["error_detail"]
+    assert all("word word" not in text for asked in rig.provider.asked for text in asked.texts)
+
+
+def test_a_schema_whose_shortest_answer_no_model_may_write_is_refused(rig: Rig) -> None:
+    rig.ingest(*clauses(1))
+    long = {"type": "object", "properties": {"a": {"type": "string", "minLength": 100_000}}, "required": ["a"]}
+    before = rig.states()
+    with pytest.raises(InvalidInput, match="its shortest answer takes at least 12,501 tokens, and anthropic/claude"):
+        rig.plan(rig.request(schema=long))
+    assert rig.states() == before

@@ -264,3 +264,18 @@ def test_room_for_thinking_never_passes_the_models_own_limit(rig: Rig) -> None:
     run, shard, line = rig.packed()
     line.collect(run, shard)
     assert rig.provider.asked[0].request.max_tokens == 4_200
+
+
+def test_a_model_that_answers_nothing_whole_is_not_asked_again_without_end(rig: Rig) -> None:
+    rig.ingest(*clauses(200))
+    rig.provider.script = answers.always(answers.not_json)
+    run, shard, line = rig.packed(packing={"pack_size": 20}, retries={"max_attempts": 10})
+
+    line.collect(run, shard)
+    line.reconcile(run, shard)
+
+    # 10 packs, and at most a few more than the twenty that are always asked again.
+    assert 10 < rig.one("select count(*) from call") < 60
+    details = rig.rows("select distinct error_detail from overlay")
+    assert any("retries.max_extra_share allows 50%" in row["error_detail"] for row in details)
+    assert rig.statuses(run) == {"failed": 200}

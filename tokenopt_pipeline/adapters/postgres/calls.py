@@ -20,6 +20,7 @@ from tokenopt_pipeline.domain.errors import BudgetExceeded, RunCancelled, StoreU
 from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packs import NewPack, OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse
+from tokenopt_pipeline.domain.retries import AskedAgain
 from tokenopt_pipeline.domain.runs import RunState
 
 
@@ -97,6 +98,12 @@ class PostgresCalls:
             for block_no, choice in chosen.items()
         ]
         change(self._connection, "insert_chosen_answers", run_no=pack.shard.run_no, chosen=json.dumps(found), now=now)
+
+    def asked_again(self, run_no: int) -> AskedAgain:
+        """What splits have cost the run so far."""
+        found = row(self._connection, "asked_again", run_no=run_no)
+        assert found is not None  # an aggregate always has a row
+        return AskedAgain(**found)
 
     def supersede(self, call: AnsweredCall, *, now: datetime) -> None:
         """Stores an answer that came after its pack had got another one: billed, and nobody's output."""
@@ -193,9 +200,10 @@ def _findings(call: AnsweredCall) -> list[dict[str, Any]]:
             "finding": output.finding.value,
             "answer": output.values,
             "detail": storable(output.detail),
+            "answer_tokens": tokens,
             **follows(member.block_no, output.finding),
         }
-        for member, output in zip(call.members, call.answer.outputs, strict=True)
+        for member, output, tokens in zip(call.members, call.answer.outputs, call.answer_tokens, strict=True)
     ]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 
@@ -17,6 +16,7 @@ from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.moves import Asks, Cause, Origin
+from tokenopt_pipeline.domain.outputs import Finding
 from tokenopt_pipeline.domain.packing import PackableBlock
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, OpenPack, PackMember, StandingAnswer
 from tokenopt_pipeline.domain.retrieval import ContextCause, ContextKind
@@ -36,18 +36,32 @@ class PostgresPacks:
         """Kept blocks that are in no pack yet, in document order."""
         for r in rows(self._connection, "kept_blocks", run_no=shard.run_no, shard_no=shard.shard_no):
             yield KeptBlock(
-                packable=PackableBlock(block_no=r["block_no"], ordinal=r["ordinal"], tokens=r["n_tokens"]),
+                packable=PackableBlock(
+                    block_no=r["block_no"], ordinal=r["ordinal"], tokens=r["n_tokens"], type=r["block_type"]
+                ),
                 type=BlockType(r["block_type"]),
                 language=r["language"],
             )
 
-    def add(self, shard: Shard, packs: Iterator[NewPack], *, now: datetime) -> int:
-        """Stores packs and marks their blocks submitted, in one transaction; how many were added."""
+    def add(self, shard: Shard, packs: Iterator[NewPack], *, refused: Mapping[int, str], now: datetime) -> int:
+        """Stores packs and marks their blocks submitted, in one transaction; how many were added.
+
+        `refused`: block -> why it fits into no request; such blocks fail.
+        """
         added = 0
         with store_errors(), self._connection.transaction():
             while some := list(islice(packs, _WRITE_AT_ONCE)):
                 insert_packs(self._connection, shard, some, now=now)
                 added += len(some)
+            if refused:
+                found = [{"block_no": block_no, "detail": detail} for block_no, detail in refused.items()]
+                change(
+                    self._connection,
+                    "refuse_blocks",
+                    run_no=shard.run_no,
+                    error_class=Finding.TOO_LARGE.value,
+                    refused=json.dumps(found),
+                )
             change(self._connection, "submit_blocks", run_no=shard.run_no, shard_no=shard.shard_no)
         return added
 
@@ -116,7 +130,8 @@ def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple
         pack.planned.output_tokens,
         pack.planned.max_tokens,
         pack.output_scale,
-        json.dumps(asdict(pack.limits)),
+        json.dumps(pack.limits.document()),
+        pack.planned.reason,
         pack.tools,
         now,
     )

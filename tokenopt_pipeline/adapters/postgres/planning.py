@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from tokenopt_pipeline.adapters.postgres.connection import Connection, store_errors
+from tokenopt_pipeline.adapters.postgres.connection import Connection, rows, store_errors
 from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.packs import PlannableBlock
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, BlockFacts
+from tokenopt_pipeline.domain.reuse import Asking
 
 
 class PostgresPlanning:
@@ -31,3 +32,9 @@ class PostgresPlanning:
                     is_known=r["is_known"],
                     language=r["language"],
                 )
+
+    def answered_otherwise(self, collection: str, *, answer_recipe: str) -> list[Asking]:
+        """Runs that have answered some of today's blocks under another recipe, the newest first."""
+        recipe = uuid.UUID(answer_recipe[:32])
+        found = rows(self._connection, "answered_otherwise", collection=collection, recipe=recipe)
+        return [Asking(**r) for r in found]

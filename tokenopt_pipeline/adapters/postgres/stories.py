@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tokenopt_pipeline.adapters.postgres.connection import Connection, row, rows, store_errors
 from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.domain.documents import block_uid
 from tokenopt_pipeline.domain.errors import NotFound
+from tokenopt_pipeline.domain.reuse import Asking, why_not_reused
 from tokenopt_pipeline.domain.runs import Run
 
 
@@ -32,7 +34,15 @@ class PostgresStories:
         if found is None:
             raise NotFound(f"block {uid!r} is not in run {run.run_id}; `tokenopt export {run.run_id}` lists the blocks")
         calls = rows(self._connection, "explain_calls", run_no=run.run_no, block_no=found["block_no"])
-        return {"block_uid": uid, **found, "calls": calls}
+        not_reused = None
+        if found["verdict"] == "keep":
+            others = rows(self._connection, "answered_elsewhere", run_no=run.run_no, block_no=found["block_no"])
+            not_reused = why_not_reused(
+                asking_of(run, found["answer_recipe"]),
+                [Asking(**other) for other in others],
+                is_enabled=run.policy.reuse.enabled,
+            )
+        return {"block_uid": uid, **found, "not_reused": not_reused, "calls": calls}
 
     def export(self, run: Run, *, confirmed_only: bool) -> Iterator[dict[str, Any]]:
         """One record per block in document order: what the block is, and what was extracted from it."""
@@ -70,3 +80,23 @@ class PostgresStories:
                         "data": r["confirmed"] if confirmed_only else r["answer"],
                     },
                 }
+
+
+def asking_of(run: Run, recipe: str) -> Asking:
+    """How the run asks."""
+    return Asking(
+        run_id=run.run_id,
+        kind=run.kind.value,
+        schema_ref=run.schema.ref,
+        schema_hash=run.schema.schema_hash,
+        form=run.policy.packing.output_form,
+        models=models_text(run.policy.routing.models),
+        recipe=recipe,
+    )
+
+
+def models_text(models: Mapping[str, Sequence[str]]) -> str:
+    """A routing table as Postgres says a stored one."""
+    return json.dumps(
+        {tier: list(refs) for tier, refs in sorted(models.items(), key=lambda each: (len(each[0]), each[0]))}
+    )

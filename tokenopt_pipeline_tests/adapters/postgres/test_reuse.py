@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
-from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
+from tokenopt_pipeline.adapters.postgres.stories import PostgresStories, models_text
+from tokenopt_pipeline.cli.telling import story_lines
+from tokenopt_pipeline.domain.documents import BlockType, block_uid
 from tokenopt_pipeline.domain.errors import RequestRejected
 from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
 from tokenopt_pipeline_tests.factories import a_schema_document
@@ -243,3 +246,48 @@ def test_repetitions_across_shards_are_asked_again_when_reuse_is_off(rig: Rig) -
     rig.ingest(REPEATED, "One.", "Two.", REPEATED)
     rig.finish(rig.plan(run={"shard_blocks": 2}, reuse={"enabled": False}))
     assert rig.provider.texts.count(REPEATED) == 2
+
+
+def _story(rig: Rig, run: Run, text: str) -> dict[str, Any]:
+    (row,) = rig.rows(
+        "select document_id, block_index from block join document using (document_no) where text = %(text)s", text=text
+    )
+    return PostgresStories(rig.connection).of_block(run, block_uid(row["document_id"], row["block_index"]))
+
+
+def test_a_block_that_is_asked_again_says_which_run_answered_it_and_what_differed(rig: Rig) -> None:
+    rig.ingest(REPEATED)
+    first = rig.plan()
+    rig.finish(first)
+    assert _story(rig, first, REPEATED)["not_reused"] == "no run has answered an identical block."
+
+    for policy, words in (
+        ({"packing": {"output_form": "plain"}}, "the compact form of answers"),
+        ({"routing": {"model": "anthropic/claude-opus-5-5"}}, "other models"),
+        ({"reuse": {"enabled": False}, "run": {"budget_usd": 5}}, "reuse.enabled is false"),
+    ):
+        run = rig.plan(**policy)
+        rig.finish(run)
+        story = _story(rig, run, REPEATED)
+        assert words in story["not_reused"]
+        assert any("1 block in document order" in line for line in story_lines(story))
+
+    again = rig.plan(run={"budget_usd": 6})
+    rig.finish(again)
+    story = _story(rig, again, REPEATED)
+    assert (story["verdict"], story["not_reused"]) == ("reuse", None)
+
+
+def test_a_plan_knows_the_runs_that_answered_its_blocks_otherwise(rig: Rig) -> None:
+    rig.ingest(REPEATED, *clauses(3))
+    run = rig.plan(packing={"output_form": "plain"})
+    rig.finish(run)
+    (other,) = PostgresPlanning(rig.connection).answered_otherwise("contracts", answer_recipe="0" * 64)
+    assert (other.run_id, other.form, other.blocks) == (run.run_id, "plain", 4)
+    assert other.models == models_text(run.policy.routing.models)
+    assert (
+        PostgresPlanning(rig.connection).answered_otherwise(
+            "contracts", answer_recipe=other.recipe.replace("-", "") * 2
+        )
+        == []
+    )

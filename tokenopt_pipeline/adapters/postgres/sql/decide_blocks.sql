@@ -24,8 +24,12 @@ with verdict as (
     %(reuse)s and j.verdict = 'keep'
       and (a.block_no is not null or e.block_no is not null or j.earliest_block_no <> j.block_no) as is_reused
   from judged j
-  left join repeated_block e on e.run_no = %(run_no)s and e.content_hash = j.content_hash and e.block_type = j.block_type
-    and e.ordinal < j.first_ordinal
+  left join lateral (
+    select e.block_no, e.ordinal from repeated_block e
+    where e.run_no = %(run_no)s and e.content_hash = j.content_hash and e.block_type = j.block_type
+      and e.ordinal < j.first_ordinal
+    limit 1
+  ) e on true
   left join lateral (
     select x.run_no, x.block_no, r.run_id
     from overlay x join run r using (run_no)

@@ -3,6 +3,7 @@ select d.document_id, b.block_index, b.block_no, b.block_type, b.n_tokens, b.loc
   (select string_agg(c.source_name, ', ' order by c.source_name) from collection_document c
    where c.document_no = d.document_no and c.collection_no = r.collection_no) as source_names,
   o.ordinal, o.shard_no, o.status, o.rule_id, o.error_class, o.error_detail, o.staged, o.confirmed, o.revision,
+  r.answer_recipe::text as answer_recipe,
   (select x.reason from chosen_answer x where x.run_no = o.run_no and x.block_no = o.block_no) as chosen_because,
   s.verdict, s.rule_id as decision_rule, s.evidence,
   cr.run_id as canonical_run, cd.document_id || ':' || cb.block_index as canonical_block

@@ -1,5 +1,5 @@
 -- Every pack a block was in and every try of its request, oldest first.
-select p.pack_no, p.parent_pack_no, p.generation, p.asks, p.cause, p.hops, p.obstacle, p.first_tier, p.tier, p.model, p.mode, p.route_rule, p.route_reason, p.cache_reason,
+select p.pack_no, p.parent_pack_no, p.generation, p.asks, p.cause, p.hops, p.obstacle, p.first_tier, p.tier, p.model, p.mode, p.route_rule, p.route_reason, p.cache_reason, p.reason as pack_reason,
   x.kind as context_kind, x.cause as context_cause, x.reason as context_reason, x.tokens as context_tokens,
   p.input_tokens as planned_input, p.output_tokens as planned_output, p.max_tokens, pb.position, pb.attempts_before,
   (select count(*) from pack_block x where x.pack_no = p.pack_no) as pack_blocks,
