@@ -120,7 +120,7 @@ def _wait_s(waiting: Sequence[Batch], line: Line) -> float:
 
 def _waiting_line(waiting: Sequence[Batch], now: datetime) -> str:
     oldest = max(((now - batch.intended_at).total_seconds() for batch in waiting), default=0.0)
-    return f"waiting  {len(waiting)} batches are under way, the oldest for {oldest / 3600:.2f} h"
+    return f"waiting  {len(waiting)} batch{'' if len(waiting) == 1 else 'es'} under way, the oldest for {oldest / 3600:.2f} h"
 
 
 @click.group(short_help="What is outstanding at providers.")
