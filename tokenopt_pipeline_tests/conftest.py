@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -14,6 +15,9 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.migrate import migrate
 from tokenopt_pipeline.adapters.postgres.server import ensure_vector
 from tokenopt_pipeline_tests.postgres_servers import database_copy, embedded_home
+
+if TYPE_CHECKING:
+    from tokenopt_pipeline.measuring.stand import Stand
 
 # Nothing that a developer has set may reach a test: no key, no database, no home.
 for _name in [
@@ -58,6 +62,15 @@ def connection(database_url: str) -> Iterator[Connection]:
     """A connection to the test's own database."""
     with connect(database_url) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def stand() -> Iterator[Stand]:
+    """The server, sandbox and processes of benchmark cells, for all tests that measure something."""
+    from tokenopt_pipeline.measuring.stand import open_stand
+
+    with open_stand() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,13 @@ import pytest
 from benchmarks.peers.__main__ import Control, measure, standin, table
 from benchmarks.peers.standin import State, answer, spoilt
 from benchmarks.peers.workload import FIELDS, SCHEMA, Outcome, blocks, check, facts_in
-from tokenopt_pipeline.measuring.stand import Stand, open_stand
+from tokenopt_pipeline.measuring.stand import Stand
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Control, Stand]]:
-    with standin(tmp_path_factory.mktemp("standin")) as control, open_stand(live=True) as stand:
-        yield control, stand
+def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    with standin(tmp_path_factory.mktemp("standin")) as running:
+        yield running
 
 
 def test_every_block_states_one_answer_of_its_own() -> None:
@@ -77,15 +77,14 @@ def test_a_prefix_is_read_from_the_cache_once_it_was_answered() -> None:
 
 
 def test_ours_is_right_under_faults_and_pays_for_no_block_twice_without(
-    bench: tuple[Control, Stand], tmp_path: Path
+    control: Control, stand: Stand, tmp_path: Path
 ) -> None:
-    control, stand = bench
     clean, faulty = (
-        measure("ours", condition, 60, venvs=tmp_path, control=control, stand=stand)
+        measure("ours", condition, 50, venvs=tmp_path, control=control, stand=stand)
         for condition in ("clean", "faults")
     )
     for line in (clean, faulty):
-        assert (line.exit_status, line.right, line.wrong, line.missing) == (0, 60, 0, 0)
-    assert (clean.calls, clean.paid_again) == (3, 0)
+        assert (line.exit_status, line.right, line.wrong, line.missing) == (0, 50, 0, 0)
+    assert (clean.calls, clean.paid_again) == (2, 0)
     assert clean.usd > 0
-    assert any("| ours | clean | 60 / 0 / 0 |" in line for line in table([clean]))
+    assert any("| ours | clean | 50 / 0 / 0 |" in line for line in table([clean]))

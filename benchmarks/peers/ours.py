@@ -51,7 +51,6 @@ def main(folder: Path) -> None:
                         }
                     },
                     "packing": {"pack_size": 25},
-                    "calls": {"concurrency": 32},
                     "retries": {"backoff_base_s": 0.1},
                 },
             )

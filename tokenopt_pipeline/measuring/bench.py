@@ -38,6 +38,7 @@ ABLATION = tuple(
     CellKey(workload=workload, scenario=f"everything_without_{tier.name}", blocks=DEFAULT_BLOCKS[workload])
     for workload in ("reference", "shipped")
     for tier in TIERS
+    if tier.in_everything
 )
 #: Scenarios for which it makes a difference that prompts have been seen before.
 _CACHING = ("prompt_caching", "everything")

@@ -127,7 +127,7 @@ def _lock(name: str, verdicts: Sequence[TierVerdict], rows: Sequence[Row]) -> Lo
     return Lock(
         name=name,
         passed=passed,
-        evidence=tuple(dict.fromkeys([*failures, *proofs])),
+        evidence=tuple(dict.fromkeys([*failures, *proofs])) or ("no gate is declared for it.",),
         kind=_kinds(row for row in rows if row.scenario in tiers),
     )
 
@@ -217,7 +217,7 @@ def _lines(found: Verification) -> Iterator[str]:
     yield from ("", "## Quality", "")
     yield from _quality(found.rows)
     yield from ("", "## Sync or async", "", "| rule | as the product applies it |", "|---|---|")
-    for mode, said in found.modes.items():
+    for mode, said in sorted(found.modes.items()):
         yield f"| {mode} | {said} |"
 
 

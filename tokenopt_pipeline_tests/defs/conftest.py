@@ -13,7 +13,7 @@ from tokenopt_pipeline.adapters.postgres.connection import connect
 from tokenopt_pipeline.assembly import Backend
 from tokenopt_pipeline.domain.runs import RunKind
 from tokenopt_pipeline_tests.defs.dagster_rig import DagsterRig
-from tokenopt_pipeline_tests.measuring.conftest import on_the_stand, small_gates, stand
+from tokenopt_pipeline_tests.measuring.conftest import on_the_stand, small_gates
 from tokenopt_pipeline_tests.postgres_servers import database_copy
 from tokenopt_pipeline_tests.stages.rig import Rig, empty
 
@@ -43,4 +43,4 @@ def dagster_rig(line_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 # Benchmarks through Dagster run on the benchmarks' own fixtures.
-__all__ = ["dagster_rig", "line_database", "on_the_stand", "small_gates", "stand"]
+__all__ = ["dagster_rig", "line_database", "on_the_stand", "small_gates"]

@@ -48,8 +48,8 @@ def test_a_run_measures_its_partitions_stores_them_and_evaluates_every_tier(dags
         "pre_filter_keeps_its_gates",
     }
     # It was not in the range, so that its gate has nothing to pass by.
-    failures = evaluations["async_batch_keeps_its_gates"].metadata["failures"].value
-    assert failures == ["violations of async_batch on short_29 (6 blocks) is not measured."]
+    failures = evaluations["retrieval_keeps_its_gates"].metadata["failures"].value
+    assert failures == ["violations of retrieval on short_29 (6 blocks) is not measured."]
     assert set(dagster_rig.materialized("benchmark_results")) == {"worker_batching", "pre_filter"}
     event = dagster_rig.materialized("benchmark_results")["pre_filter"]
     assert event.asset_materialization is not None

@@ -1,4 +1,4 @@
-"""One stand for all tests of the folder: starting a server and a sandbox is what costs time here."""
+"""Benchmarks on the session's one stand, of small workloads under small gates: starting and asking is what costs time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ from tokenopt_pipeline.adapters.files import shipped_path
 from tokenopt_pipeline.domain.gates import parse_gates
 from tokenopt_pipeline.measuring import bench, nightly
 from tokenopt_pipeline.measuring.bench import Documents
-from tokenopt_pipeline.measuring.stand import Stand, open_stand
-
-
-@pytest.fixture(scope="session")
-def stand() -> Iterator[Stand]:
-    with open_stand() as running:
-        yield running
+from tokenopt_pipeline.measuring.stand import Stand
 
 
 @pytest.fixture
@@ -80,8 +74,8 @@ at_most = 0.5
 reason = "most blocks are asked"
 
 [[gate]]
-tier = "async_batch"
-scenario = "async_batch"
+tier = "retrieval"
+scenario = "retrieval"
 workload = "short_29"
 blocks = 6
 measure = "violations"

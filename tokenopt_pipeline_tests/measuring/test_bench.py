@@ -10,10 +10,14 @@ import pytest
 
 from tokenopt_pipeline.domain.errors import FatalForRun, InvalidInput
 from tokenopt_pipeline.domain.measurements import CellKey, Row, compare, timings
+from tokenopt_pipeline.domain.runs import RunKind
+from tokenopt_pipeline.measuring.asking import Conditions, ability
 from tokenopt_pipeline.measuring.bench import Benchmark, Documents, Measured, keys_for, run_benchmark
 from tokenopt_pipeline.measuring.cell import CellOrder
 from tokenopt_pipeline.measuring.reporting import report_on, write_report
+from tokenopt_pipeline.measuring.scenarios import SCENARIOS, TIERS
 from tokenopt_pipeline.measuring.stand import Stand
+from tokenopt_pipeline.measuring.workloads import short_document
 
 pytestmark = pytest.mark.usefixtures("on_the_stand")
 
@@ -44,21 +48,25 @@ def test_packs_need_fewer_calls_for_the_same_answers(documents: Documents) -> No
         assert 50 < timing.peak_rss_mb < 1000
 
 
-def test_a_tier_that_the_product_refuses_says_so_in_the_products_words_and_is_left_out_of_everything(
-    documents: Documents,
-) -> None:
-    tiers = ("async_batch", "retrieval", "bridge", "escalation")
-    rows = _rows(_measured(documents, "everything", *tiers, blocks=3))
-    for name in tiers:
-        reason = rows["everything"].left_out.get(name)
-        assert rows[name].not_available == reason
-    assert rows["retrieval"].not_available == "the workload has no reference to look things up in"
-    assert rows["everything"].not_available is None
-    assert rows["everything"].violations == 0
+def test_a_tier_that_the_product_refuses_is_left_out_of_everything_in_the_products_own_words() -> None:
+    workload, under = short_document(), Conditions(kind=RunKind.SIMULATED)
+    of_all = ability(SCENARIOS["everything"], workload, under)
+    assert of_all.refusal is None
+    assert of_all.left_out["retrieval"] == "the workload has no reference to look things up in"
+    for tier in of_all.scenario.tiers + tuple(t for t in TIERS if t.name in of_all.left_out):
+        # Alone it is refused for the very reason for which it is left out, or it can be measured.
+        assert ability(SCENARIOS[tier.name], workload, under).refusal == of_all.left_out.get(tier.name)
+    assert not {t.name for t in of_all.scenario.tiers} & set(of_all.left_out)
+
+
+def test_what_is_refused_is_a_row_with_its_reason(documents: Documents) -> None:
+    row = _rows(_measured(documents, "retrieval", blocks=3))["retrieval"]
+    assert row.not_available == "the workload has no reference to look things up in"
+    assert row.usd is None
 
 
 def test_the_same_commit_and_seed_write_the_same_bytes(documents: Documents, tmp_path: Path) -> None:
-    keys = keys_for(["prompt_caching", "routing", "everything"], ["shipped"], 8)
+    keys = keys_for(["prompt_caching", "routing"], ["shipped"], 6)
     written = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         measured = run_benchmark(Benchmark(keys=keys, seed=7), documents)

@@ -28,7 +28,7 @@ from tokenopt_pipeline_tests.measuring.broken_builds import (
 )
 from tokenopt_pipeline_tests.measuring.conftest import SMALL_GATES
 
-_SCENARIOS = ("worker_batching", "pre_filter", "async_batch")
+_SCENARIOS = ("worker_batching", "pre_filter", "retrieval")
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_broken_build_fails_the_right_gate_and_no_other(
     tier, number = failure
     break_the_build(code)
     kept = measure_and_keep(connection, ("worker_batching", "pre_filter"), benchmark_id="broken")
-    failures: Sequence[str] = [s for v in kept.verdicts if v.tier != "async_batch" for s in v.failures]
+    failures: Sequence[str] = [s for v in kept.verdicts if v.tier != "retrieval" for s in v.failures]
     assert len(failures) == 1
     assert failures[0].startswith(number)
     assert not verdict_on(connection, tier).passed

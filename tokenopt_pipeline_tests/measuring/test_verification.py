@@ -68,25 +68,25 @@ def test_there_are_eight_locks_and_what_was_not_measured_fails_its_own() -> None
     assert len(found.locks) == 8
     assert not found.passed
     failed = {lock.name: lock.evidence for lock in found.locks if not lock.passed}
-    assert failed["async"] == ("violations of async_batch on short_29 (6 blocks) is not measured.",)
-    assert "lock async failed." in failed["final output"]
+    assert failed["retrieval"] == ("violations of retrieval on short_29 (6 blocks) is not measured.",)
+    assert "lock retrieval failed." in failed["final output"]
     assert "no cell was repeated, so that nothing shows that results can be." in failed["benchmark"]
 
 
 def test_a_tier_that_is_not_available_fails_its_lock_in_the_products_words() -> None:
-    refused = _cell("async_batch", 0.0, refusal="no provider offers batches", outcomes=(), counts={})
+    refused = _cell("retrieval", 0.0, refusal="no provider offers batches", outcomes=(), counts={})
     found = _verified(_cell("baseline", 1.0), refused)
-    lock = next(lock for lock in found.locks if lock.name == "async")
+    lock = next(lock for lock in found.locks if lock.name == "retrieval")
     assert (lock.passed, lock.kind) == (False, "—")
     assert "not available: no provider offers batches" in lock.evidence[0]
-    assert "| async | FAIL | — |" in rendered(found)
+    assert "| retrieval | FAIL | — |" in rendered(found)
 
 
 def test_a_lock_whose_gates_pass_passes_with_the_figures() -> None:
-    found = _verified(_cell("baseline", 1.0), _cell("async_batch", 0.5), _cell("async_batch", 0.5))
+    found = _verified(_cell("baseline", 1.0), _cell("retrieval", 0.5), _cell("retrieval", 0.5))
     locks = {lock.name: lock for lock in found.locks}
-    assert locks["async"].passed
-    assert locks["async"].evidence == ("violations of async_batch on short_29 (6 blocks) is 0; allowed at most 0.",)
+    assert locks["retrieval"].passed
+    assert locks["retrieval"].evidence == ("violations of retrieval on short_29 (6 blocks) is 0; allowed at most 0.",)
     assert (
         "1 cells were run 2 times and counted the same." not in locks["benchmark"].evidence
     )  # other cells are missing
