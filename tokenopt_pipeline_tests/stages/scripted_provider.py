@@ -180,7 +180,8 @@ def entries(asked: Asked) -> list[dict[str, Any]]:
 
 def keys_of(asked: Asked) -> dict[str, str]:
     """Field -> how the request wants it called; a model reads that in the schema's descriptions, and so does this one."""
-    schema = json.loads(asked.request.system.splitlines()[-1])
+    lines = asked.request.system.splitlines()
+    schema = json.loads(lines[lines.index("## Schema of one result") + 1])
     return {str(part.get("description", key)).split(" | ")[0]: key for key, part in schema["properties"].items()}
 
 

@@ -121,7 +121,7 @@ def test_packs_carry_what_was_found_for_their_blocks_and_share_the_prompt_as_the
 
     knowing.rig.finish(run, line=line)
 
-    assert systems(knowing.rig) == [system_prompt(run.schema)] * 2
+    assert systems(knowing.rig) == [system_prompt(run.form.asked)] * 2
     contractions, very = (asked.request.found for asked in knowing.rig.provider.asked)
     assert "Use contractions instead of" in contractions
     assert "Don't write" in very
@@ -142,7 +142,7 @@ def test_a_pack_with_one_unsure_block_carries_the_reference_whole_in_its_prefix(
     knowing.rig.finish(run, line=line)
 
     [last] = [asked.request for asked in knowing.rig.provider.asked if UNSURE in asked.texts]
-    assert last.system.startswith(system_prompt(run.schema))
+    assert last.system.startswith(system_prompt(run.form.asked))
     assert whole_of(knowing) in last.system
     assert last.found == ""
     assert "block 1: best score" in knowing.carried(run)[-1]["reason"]
