@@ -181,7 +181,8 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
 
 def _verdict(p: Mapping[str, Any]) -> str:
     """Whether the budget is enough. It is never passed: a call that might pass it is not made."""
-    if p["forecast"]["high"]["usd"] <= p["budget_usd"]:
+    # Conversations may go to their bounds.
+    if max(p["forecast"]["high"]["usd"], p.get("usd_bound") or 0) <= p["budget_usd"]:
         return "enough for the high estimate"
     if p["usd"] <= p["budget_usd"]:
         return "enough for what is expected, not for the high estimate; the run would stop before it passed the budget"

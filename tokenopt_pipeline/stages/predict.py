@@ -246,7 +246,9 @@ class _Planner:
             asked = run_mode(self.request)
             chosen = mode_for(policy, ref, asked=asked, packs=per_model[ref], prices=self.prices)
             self.modes[str(ref)] = chosen
-            names = ("sync", "async") if supports_batches(ref.provider) else (chosen.name,)
+            # Conversations with tools are held in sync mode.
+            has_both = supports_batches(ref.provider) and not policy.bridge.enabled
+            names = ("sync", "async") if has_both else (chosen.name,)
             for name in names if only is None else (only,):
                 prices = batch_prices if name == "async" else self.prices
                 is_chosen = name == (only or chosen.name)
@@ -273,7 +275,10 @@ class _Planner:
             mode=mode,
         )
         lengths = {} if is_first_pass else self.learned.answers_of(model.ref)
-        seen = None if is_first_pass or context.tokens else self.learned.prefixes.get(str(model.ref))
+        converses = policy.bridge.enabled and not is_first_pass
+        # Tools and references make it another prefix than the one that was learnt.
+        is_plain = not (is_first_pass or converses or context.tokens)
+        seen = self.learned.prefixes.get(str(model.ref)) if is_plain else None
         told = forecast(
             load,
             partial(prices.usd, model.ref),
@@ -283,10 +288,10 @@ class _Planner:
             overflow_probability=policy.packing.overflow_probability,
             seen=seen,
             beside_tokens=model.billed_tokens(context.tokens - context.prefix_tokens),
-            talk=None if is_first_pass or not policy.bridge.enabled else self._talk(model, shared, cache.ttl),
+            talk=self._talk(model, shared, cache.ttl) if converses else None,
         )
         if is_chosen:
-            self._note(load, context, costs, told, converses=policy.bridge.enabled and not is_first_pass)
+            self._note(load, context, costs, told, converses=converses)
         return PredictedRoute(
             tier="",
             model=str(model.ref),
