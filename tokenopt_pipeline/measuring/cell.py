@@ -26,6 +26,7 @@ from tokenopt_pipeline.measuring.guide import build_guide
 from tokenopt_pipeline.measuring.scenarios import SCENARIOS
 from tokenopt_pipeline.measuring.workloads import Workload, load_workload
 from tokenopt_pipeline.settings import Settings
+from tokenopt_pipeline.stages.contexts import know
 from tokenopt_pipeline.stages.ingest import ingest_source
 from tokenopt_pipeline.stages.plan import RunRequest, plan_run
 
@@ -64,9 +65,13 @@ def measure(order: CellOrder, settings: Settings) -> dict[str, Any]:
     if can.refusal is not None:
         return {**head, "refusal": can.refusal}
     request = request_for(can.scenario, workload, under, collection=_COLLECTION)
-    with connect(assembly.open_database(settings), application="tokenopt benchmark") as connection:
+    url = assembly.open_database(settings)
+    with connect(url, application="tokenopt benchmark") as connection:
         if can.scenario.uses_reference:
             build_guide(connection, settings, workload.reference, request.resolved.policy.retrieval)
+            references = assembly.references_on(connection)
+            known = know(request.schema, request.resolved.policy, references=references, tokenizer=O200kTokenizer())
+            request = replace(request, known=known)
         run = _planned(connection, workload, request)
         for name in {ref.provider for ref in models_in_use(request.resolved.policy.routing)}:
             # A free question: the vendor's SDK is imported now, and not in the first call's time.
@@ -74,7 +79,7 @@ def measure(order: CellOrder, settings: Settings) -> dict[str, Any]:
         before, began = _cpu_s(), time.perf_counter()
         stopped = None
         try:
-            _take_through(connection, backend, run)
+            _take_through(connection, backend, run, url)
         except BudgetExceeded as problem:
             stopped = str(problem)
         spent: dict[str, float | None] = {"wall_s": time.perf_counter() - began, "cpu_s": _cpu_s() - before}
@@ -107,18 +112,21 @@ def _planned(connection: Connection, workload: Workload, request: RunRequest) ->
     )
 
 
-def _take_through(connection: Connection, backend: assembly.Backend, run: Run) -> None:
+def _take_through(connection: Connection, backend: assembly.Backend, run: Run, url: str) -> None:
     if run.mode == "async":
         # Batches are submitted, waited for and reconciled by what operates the product, not by one process.
         command = "from tokenopt_pipeline.cli import main; main()"
         arguments = [sys.executable, "-c", command, "run", "--resume", run.run_id, "--wait", "--json"]
         subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
         return
-    line = assembly.line_on(connection, backend)
-    for n in range(run.n_shards):
-        current = line.runs.find(run.run_id)
-        if current.state is RunState.OPEN:
-            line.whole(current, Shard(run_no=run.run_no, shard_no=n))
+    line = assembly.line_on(connection, backend, url=url)
+    try:
+        for n in range(run.n_shards):
+            current = line.runs.find(run.run_id)
+            if current.state is RunState.OPEN:
+                line.whole(current, Shard(run_no=run.run_no, shard_no=n))
+    finally:
+        line.close()
 
 
 def _counted(connection: Connection, run: Run) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class Tier:
     #: Members laid over the workload's schema; the product says in the schema's notes when they have no effect.
     schema: Mapping[str, Any] = field(default_factory=dict)
     #: Part of `everything`. A tier that reacts to what answers say is not: the sandbox invents them, so that nearly all are
-    #: doubted, and what everything costs would be what doubting inventions costs.
+    #: doubted, and what everything costs would be what doubting inventions costs. Nor are conversations with tools, which are
+    #: not held in batches.
     in_everything: bool = True
     #: The workload's reference is taken out of the instructions, and found instead.
     uses_reference: bool = False
@@ -111,6 +112,7 @@ TIERS: tuple[Tier, ...] = (
         name="bridge",
         about="models look up what they need with tools",
         policy={"bridge": {"enabled": True, "servers": {"run": {"builtin": True, "tools": _RUN_TOOLS}}}},
+        in_everything=False,
     ),
 )
 
