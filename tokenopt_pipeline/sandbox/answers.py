@@ -63,14 +63,8 @@ class Answerer:
         self._schema = schema
         self._original = original
         self._without = without
-        self._validators = [
-            validator
-            for validator in (
-                None if without is not None else _validator(schema),
-                None if original is None else _validator(original),
-            )
-            if validator is not None
-        ]
+        self._validator = None if without is not None else _validator(schema)
+        self._original_validator = None if original is None else _validator(original)
 
     def answer(self, text: str) -> Json:
         """The answer about `text`."""
@@ -80,9 +74,29 @@ class Answerer:
             value = self._compose(
                 _Spot(node=self._schema, original=self._original, choice=choice.again(attempt), depth=0), text
             )
-            if all(validator.is_valid(value) for validator in self._validators):
+            if self._is_valid(value):
                 break
         return value
+
+    def _is_valid(self, value: Json) -> bool:
+        if self._validator is not None and not self._validator.is_valid(value):
+            return False
+        original = self._original_validator
+        return original is None or original.is_valid(self._without_added_nulls(value, self._original or {}))
+
+    def _without_added_nulls(self, value: Json, original: JsonObject) -> Json:
+        """The value without the nulls that stand for absent fields of the original schema."""
+        node = self._resolve(original, self._original or {})
+        if isinstance(value, list):
+            return [self._without_added_nulls(entry, as_object(node.get("items"))) for entry in value]
+        if not isinstance(value, dict):
+            return value
+        properties, required = as_object(node.get("properties")), as_list(node.get("required"))
+        return {
+            name: self._without_added_nulls(member, as_object(properties.get(name)))
+            for name, member in value.items()
+            if member is not None or name not in properties or name in required
+        }
 
     def _compose(self, spot: _Spot, text: str) -> Json:
         spot = self._resolved(spot)
@@ -133,12 +147,23 @@ class Answerer:
             )
             if name not in needed and self._is_left_out(child):
                 continue
+            is_optional = name in originals and name not in as_list(original.get("required"))
+            if is_optional and self._takes_null(child) and self._is_left_out(child):
+                # A dialect without optional fields made it nullable instead.
+                answer[name] = None
+                continue
             answer[name] = self._compose(child, text)
         return answer
 
     @staticmethod
     def _is_left_out(spot: _Spot) -> bool:
-        return spot.depth > _DEEPEST_OPTIONAL or spot.choice.below(_ABSENT_ONE_IN, "optional") == 0
+        # The same draw as for null: dialects without optional fields make them nullable, and the answer is to be the same.
+        return spot.depth > _DEEPEST_OPTIONAL or spot.choice.below(_ABSENT_ONE_IN, "null") == 0
+
+    def _takes_null(self, spot: _Spot) -> bool:
+        node = self._resolve(spot.node, self._schema)
+        branches = [self._resolve(as_object(b), self._schema) for b in as_list(node.get("anyOf"))]
+        return any("null" in _declared_types(part) for part in (node, *branches))
 
     def _array(self, spot: _Spot, text: str) -> list[Json]:
         constraints = constraints_of(spot.node, spot.original)

@@ -20,8 +20,8 @@ from tokenopt_pipeline.domain.caching import (
 from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.knowledge import CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening
-from tokenopt_pipeline.domain.packing import PackLimits, pack_limits, plan_packs, too_large
+from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening, usable
+from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, pack_limits, plan_packs, too_large
 from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, carried_by
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
@@ -120,7 +120,7 @@ def pack_blocks(
 ) -> int:
     """Puts every kept block that is in no pack yet into one; how many packs were added.
 
-    A block that can never fit into its model's context fails here, before anything is asked.
+    A block that fits into the context of none of its tier's models fails here, before anything is asked.
     """
     routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
     by_route: dict[Route, list[KeptBlock]] = {}
@@ -129,9 +129,17 @@ def pack_blocks(
         route = routes.route(block_type=block.type, n_tokens=block.packable.tokens, language=block.language)
         by_route.setdefault(route, []).append(block)
     planned = []
+    by_move: dict[Move, list[PackableBlock]] = {}
     refused: dict[int, str] = {}
     for route, blocks in by_route.items():
-        move = opening(run.policy.routing, route, hindered)
+        opened = opening(run.policy.routing, route, hindered)
+        for block in blocks:
+            move, problem = _with_room(run, opened, block.packable, models, hindered)
+            if problem is None:
+                by_move.setdefault(move, []).append(block.packable)
+            else:
+                refused[block.packable.block_no] = problem
+    for move, packables in by_move.items():
         asked, model = asked_of(run, move.origin.asks), models.spec(move.route.model)
         limits = limits_on(
             asked.schema,
@@ -142,13 +150,6 @@ def pack_blocks(
             tier=move.route.tier,
             lengths=asked.lengths(run, model),
         )
-        packables = []
-        for block in blocks:
-            problem = too_large(block.packable, model, prefix_tokens=asked.prompt_tokens)
-            if problem is None:
-                packables.append(block.packable)
-            else:
-                refused[block.packable.block_no] = problem
         planned += [(move, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
     if run.mode != "sync":
         planned = with_modes(run, planned, prices=prices)
@@ -195,6 +196,23 @@ def pack_blocks(
             )
 
     return packs.add(shard, new_packs(), refused=refused, now=now)
+
+
+def _with_room(
+    run: Run, move: Move, block: PackableBlock, models: Models, hindered: Hindered
+) -> tuple[Move, str | None]:
+    """The block's move to the first model of its tier that has room for it, and, where none has, why it is not asked."""
+    prefix = asked_of(run, move.origin.asks).prompt_tokens
+    problem = too_large(block, models.spec(move.route.model), prefix_tokens=prefix)
+    if problem is None:
+        return move, None
+
+    def lacks_room(model: str) -> Obstacle | None:
+        spec = models.spec(parse_model_ref(model))
+        return Obstacle.OVER_LIMITS if too_large(block, spec, prefix_tokens=prefix) else hindered(model)
+
+    elsewhere = usable(run.policy.routing, move, lacks_room)
+    return elsewhere, problem if elsewhere == move else None
 
 
 def _prefix_of(move: Move, context: CarriedContext) -> tuple[str, Asks, int]:
