@@ -50,7 +50,8 @@ def main(folder: Path) -> None:
                             "price": {"input": 0.4, "cache_read": 0.1, "output": 1.6},
                         }
                     },
-                    "packing": {"pack_size": 25},
+                    # In the schema's own words, which are all that the stand-in knows; short ones would cost less.
+                    "packing": {"pack_size": 25, "output_form": "plain"},
                     "retries": {"backoff_base_s": 0.1},
                 },
             )
