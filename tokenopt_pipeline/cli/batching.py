@@ -39,7 +39,7 @@ def run_in_batches(
 ) -> LaunchResult:
     """Submits the run's unfinished shards, takes in what has ended, and goes on until all has when somebody waits for it."""
     from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
-    from tokenopt_pipeline.cli.running import summaries_on
+    from tokenopt_pipeline.cli.workspace import summaries_on
     from tokenopt_pipeline.definitions import defs
     from tokenopt_pipeline.defs.launch import LaunchResult, collect_batches, materialize_shards
 

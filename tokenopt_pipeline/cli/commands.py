@@ -204,8 +204,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
 def status(run: str | None, as_json: bool) -> int:
     """Where RUN stands, in figures; without RUN the newest runs."""
     from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
-    from tokenopt_pipeline.cli.running import summaries_on
-    from tokenopt_pipeline.cli.workspace import open_workspace
+    from tokenopt_pipeline.cli.workspace import open_workspace, summaries_on
 
     with open_workspace() as workspace:
         summaries = summaries_on(workspace)

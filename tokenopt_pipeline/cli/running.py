@@ -25,17 +25,12 @@ from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.batching import finish_in_sync_mode, run_in_batches
 from tokenopt_pipeline.cli.exits import DONE, STOPPED, WITH_FAILURES
 from tokenopt_pipeline.cli.planning import budget_lines
-from tokenopt_pipeline.cli.workspace import Asked, Workspace, audit_policy_file, build_request
+from tokenopt_pipeline.cli.workspace import Asked, Workspace, audit_policy_file, build_request, summaries_on
 from tokenopt_pipeline.domain.errors import InvalidInput, ShardBusy, StoreUnavailable, TokenOptError
 from tokenopt_pipeline.domain.overlays import OverlayStatus
 from tokenopt_pipeline.domain.runs import Run, RunState, Shard, shard_key
 from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
 from tokenopt_pipeline.stages.plan import learn, plan_run
-
-
-def summaries_on(workspace: Workspace) -> PostgresSummaries:
-    """The figures of runs in this workspace."""
-    return PostgresSummaries(workspace.connection, tables=assembly.RunTables())
 
 
 def plan_or_find(workspace: Workspace, asked: Asked, *, console: Console) -> Run:

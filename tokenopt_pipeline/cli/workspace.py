@@ -14,6 +14,7 @@ from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.files import load_policy, load_schema, parse_setting, resolve_policy
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.policies import PostgresPolicies
+from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.policy import ResolvedPolicy
 from tokenopt_pipeline.domain.routing import models_reachable
@@ -68,6 +69,11 @@ def build_request(asked: Asked, *, backend: assembly.Backend, connection: Connec
         kind=backend.under(resolved.policy).kind_of(models_reachable(resolved.policy.routing)),
         known=know(schema, resolved.policy, references=assembly.references_on(connection), tokenizer=O200kTokenizer()),
     )
+
+
+def summaries_on(workspace: Workspace) -> PostgresSummaries:
+    """The figures of runs in this workspace."""
+    return PostgresSummaries(workspace.connection, tables=assembly.RunTables())
 
 
 def audit_policy_file(workspace: Workspace, path: str) -> None:
