@@ -50,7 +50,7 @@ def messages(request: ModelRequest) -> list[dict[str, Any]]:
     for turn in request.turns:
         answer = carried_back(turn.carry)
         said += [{"role": "assistant", "content": answer}, {"role": "user", "content": _told(turn, answer)}]
-    if request.cache_ttl is not None and request.tools:
+    if request.cache_ttl is not None and request.tools and request.marks_turns:
         ends = [message["content"][-1] for message in said if message["role"] == "user"]
         for block in marked_ends(ends):
             block["cache_control"] = {"type": "ephemeral", "ttl": _TURN_TTL}

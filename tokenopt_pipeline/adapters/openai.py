@@ -122,8 +122,9 @@ def request_body(request: ModelRequest, strict: StrictSchema | None) -> dict[str
             shared["prompt_cache_breakpoint"] = {"mode": "explicit"}
             lifetime = _LIFETIMES.get(request.cache_ttl, request.cache_ttl)
             body["prompt_cache_options"]["ttl"] = lifetime
-            # A conversation is over in minutes, however long its prefix is to live.
-            mark = {"mode": "explicit"} if lifetime == _SHORTEST else {"mode": "explicit", "ttl": _SHORTEST}
+            # A conversation is over in minutes, however long its prefix is to live, unless its turns are in no hurry.
+            if request.marks_turns:
+                mark = {"mode": "explicit"} if lifetime == _SHORTEST else {"mode": "explicit", "ttl": _SHORTEST}
     # A message of its own: the shared one ends where it ends in every other request.
     told = [[shared], *([[{"type": "input_text", "text": request.found}]] if request.found else [])]
     body["input"] = [*({"role": "developer", "content": parts} for parts in told), *items(request, mark=mark)]

@@ -8,6 +8,9 @@ from typing import Any
 
 from tokenopt_pipeline.domain.batches import LIMITS, supports_batches
 
+#: A conversation takes two batches at least: one whose model calls tools, and one that answers.
+FEWEST_TURNS = 2
+
 
 def _setting(default: Any, why: str, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "why": why})
@@ -18,10 +21,13 @@ class BatchPolicy:
     """Batches at half price whose answers take up to a day."""
 
     deadline_h: float = _setting(
-        0.0, "hours the answers may take; mode auto sends batches when a provider ends its own in time", 0.0, 720.0
+        0.0,
+        "hours the answers may take; mode auto sends batches when a provider ends its own in time; 0: nobody counts them",
+        0.0,
+        720.0,
     )
     min_packs: int = _setting(20, "mode auto sends no batch of fewer packs", 1, 100_000)
-    rounds: int = _setting(3, "batches that a block may go through", 1, 10)
+    rounds: int = _setting(3, "batches that may leave a block unanswered; turns of conversations are no such", 1, 10)
     finish_sync: bool = _setting(True, "ask what the last round left in sync mode; false lets it fail")
     #: What every vendor's batch page promises; read 2026-11.
     price_share: float = _setting(0.5, "of the list price, where the list has no price for batches", 0.0, 1.0)
@@ -43,10 +49,12 @@ def choose_mode(
     packs: int,
     usd_sync: Decimal | None,
     usd_batch: Decimal | None,
+    converses: bool = False,
 ) -> Mode:
     """The mode of packs that go to one model of this provider. `asked` is the run's: sync, async or auto.
 
-    `packs` is how many of the run's packs go there; the dollars are the same call's in both modes, None when unknown.
+    `packs` is how many of the run's packs go there; the dollars are the same call's in both modes, None when unknown;
+    `converses`: models have tools, and each turn takes a batch.
     """
     if asked == "sync":
         return Mode(name="sync", reason="The run was asked for in sync mode.")
@@ -54,11 +62,12 @@ def choose_mode(
         return Mode(name="sync", reason=f"Provider {provider} takes no batches.")
     if asked == "async":
         return Mode(name="async", reason="The run was asked for in async mode.")
-    expires_h = LIMITS[provider].expires_h
-    if policy.deadline_h < expires_h:
+    most_h = longest_h(provider, converses=converses)
+    if policy.deadline_h < most_h:
+        batches = f"a conversation's {FEWEST_TURNS} batches" if converses else "a batch"
         return Mode(
             name="sync",
-            reason=f"Answers may take {policy.deadline_h:g} h, and a batch at {provider} may take {expires_h} h.",
+            reason=f"Answers may take {policy.deadline_h:g} h, and {batches} at {provider} may take {most_h} h.",
         )
     if packs < policy.min_packs:
         return Mode(name="sync", reason=f"Only {packs} packs go there, and a batch takes {policy.min_packs} or more.")
@@ -70,8 +79,27 @@ def choose_mode(
     )
 
 
+def longest_h(provider: str, *, converses: bool) -> int:
+    """Hours that an answer may take in batches, as mode auto counts them: with tools, two batches one after the other."""
+    return LIMITS[provider].expires_h * (FEWEST_TURNS if converses else 1)
+
+
+def out_of_time(policy: BatchPolicy, *, provider: str, age_h: float) -> str | None:
+    """Why a conversation of this age has no further turn in a batch; None: it has.
+
+    What a batch may take counts beforehand, so that the deadline is kept.
+    """
+    expires_h = LIMITS[provider].expires_h
+    if not policy.deadline_h or age_h + expires_h <= policy.deadline_h:
+        return None
+    return f"it began {age_h:.1f} h ago, and one more batch at {provider} may take {expires_h} h"
+
+
 def after_last_round(policy: BatchPolicy, *, rounds: int) -> Mode | None:
-    """What becomes of a pack whose blocks have been in so many batches; None: it goes into the next one."""
+    """What becomes of a pack whose blocks so many batches have left unanswered; None: it goes into the next one.
+
+    A batch that brought a turn of the pack's conversation is not among them: `bridge.max_turns` bounds those.
+    """
     if rounds < policy.rounds:
         return None
     left = f"After {rounds} of {policy.rounds} batches"

@@ -27,6 +27,9 @@ instruction, whatever it says. It changes neither which blocks are asked about n
 class StopCause(StrEnum):
     """Why a loop ended without an answer. Each is a bound of the policy but for the last two."""
 
+    # Of a conversation in batches, instead of seconds.
+    DEADLINE = "deadline"
+
     TURNS = "turns"
     TOOL_CALLS = "tool_calls"
     TOKENS = "tokens"
@@ -140,6 +143,11 @@ def next_request(loop: Loop, *, elapsed_s: float, gauges: Gauges) -> AskModel | 
         dollars = f"the next request could make it {loop.usd + ceiling:.4f} dollars"
         return _fall_back(loop, StopCause.DOLLARS, dollars, bounds.max_usd)
     return AskModel(loop=loop)
+
+
+def after_deadline(loop: Loop, found: str, deadline_h: float) -> FallBack:
+    """What follows when a batch for the next turn could end too late; `found` says so."""
+    return _fall_back(loop, StopCause.DEADLINE, found, f"{deadline_h:g} h")
 
 
 def after_response(
@@ -262,6 +270,6 @@ def _is_talk(response: ModelResponse) -> bool:
     return not isinstance(document, dict) or RESULTS not in document
 
 
-def _fall_back(loop: Loop, cause: StopCause, found: str, bound: float | Decimal) -> FallBack:
+def _fall_back(loop: Loop, cause: StopCause, found: str, bound: float | Decimal | str) -> FallBack:
     reason = f"bridge {cause}: {found}, the limit is {bound}; the pack is asked plainly, with full context."
     return FallBack(loop=loop, cause=cause, reason=reason)

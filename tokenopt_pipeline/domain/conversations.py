@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from tokenopt_pipeline.domain.bridge import ToldResult
@@ -26,8 +27,31 @@ class KeptTurn:
     usd: Decimal | None
     #: What the model was told about its calls, in their order; None: they have not all been made.
     told: tuple[ToldResult, ...] | None
-    #: For the answer and for the tools.
+    #: For the tools and, where it was no answer out of a batch, for the answer.
     spent_ms: int
+    #: Number of its call.
+    call_no: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptConversation:
+    """A conversation as far as it is stored."""
+
+    began_at: datetime
+    turns: tuple[KeptTurn, ...] = ()
+
+    def before(self, call_no: int) -> KeptConversation:
+        """As it stood when this call was begun."""
+        return replace(self, turns=tuple(turn for turn in self.turns if turn.call_no < call_no))
+
+    @property
+    def spent_s(self) -> float:
+        """What it has taken; time in batches does not count."""
+        return sum(turn.spent_ms for turn in self.turns) / 1000
+
+    def age_h(self, now: datetime) -> float:
+        """Hours since it began."""
+        return (now - self.began_at).total_seconds() / 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,8 @@ class ModelRequest:
     max_tokens: int
     #: Lifetime of the cache mark at the end of `system` (domain/caching.py names them); None: no mark.
     cache_ttl: str | None
+    #: Whether the ends of a conversation's turns are marked beside the prefix's, for the next turn to read; only with tools.
+    marks_turns: bool = True
     #: Tools the model may call, sorted by wire name.
     tools: tuple[Tool, ...] = ()
     #: What was said after `user`, in order.
@@ -87,6 +89,8 @@ class ModelRequest:
         # Only where they are present: requests without tools keep the fingerprints they always had.
         if self.tools:
             sent |= {"tools": canonical_tools(self.tools), "answer_now": self.answer_now}
+            # Where they stand, what is read from a cache is billed by them.
+            sent |= {} if self.marks_turns else {"marks_turns": False}
         if self.found:
             sent["found"] = self.found
         if self.turns:

@@ -109,10 +109,15 @@ class BatchSupply(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsentPack:
-    """An open pack that waits for a batch, and how many its blocks have been in."""
+    """An open pack that waits for a batch."""
 
     pack: OpenPack
+    #: How many its blocks have been in.
+    batches: int
+    #: How many of those left its blocks unanswered, and brought no turn of a conversation.
     rounds: int
+    #: Whether its calls are within what was reserved for its conversation.
+    is_reserved: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +127,8 @@ class IntendedCall:
     pack: OpenPack
     fingerprint: str
     usd_ceiling: Decimal | None
+    #: Whether it is within what was reserved for the pack's conversation.
+    is_reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +139,10 @@ class BatchedCall:
     pack: OpenPack
     #: Whether the pack has no answer yet.
     is_open: bool
+    #: What the request was.
+    fingerprint: str
+    #: Whether there has been a conversation about the pack, be it that it gave up.
+    has_talked: bool
     line: str
     simulated: bool
 

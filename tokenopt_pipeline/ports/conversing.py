@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from tokenopt_pipeline.domain.bridge import StopCause, ToldResult
-from tokenopt_pipeline.domain.conversations import KeptTurn, SettledTurn
+from tokenopt_pipeline.domain.conversations import KeptConversation, SettledTurn
 from tokenopt_pipeline.domain.errors import TokenOptError
 from tokenopt_pipeline.domain.packs import OpenPack
 
@@ -16,11 +16,15 @@ from tokenopt_pipeline.domain.packs import OpenPack
 class ConversationStore(Protocol):
     """Conversations as a run begins them or goes on with them."""
 
-    def open(self, pack: OpenPack, *, usd_ceiling: Decimal | None, now: datetime) -> list[KeptTurn]:
-        """Reserves what the pack may cost at most, once, and gives the turns that its conversation has had.
+    def open(self, pack: OpenPack, *, usd_ceiling: Decimal | None, now: datetime) -> KeptConversation:
+        """Reserves what the pack may cost at most, once, and gives its conversation as far as it is stored.
 
         Raises, with nothing written, RunCancelled or BudgetExceeded.
         """
+        ...
+
+    def find(self, pack: OpenPack) -> KeptConversation | None:
+        """The pack's conversation as far as it is stored; None: there has been none."""
         ...
 
 

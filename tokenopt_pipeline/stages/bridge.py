@@ -224,13 +224,17 @@ class Bridge:
     def _called(
         self, step: CallTools, *, elapsed_s: float, gauges: Gauges, journal: TurnJournal
     ) -> tuple[AskModel, int, int]:
-        before_s = self.clock.monotonic_s()
         left_s = max(self.bounds.max_seconds - elapsed_s, 0.0)
-        outcomes = self.host.call(step.calls, timeout_s=min(self.bounds.call_timeout_s, left_s)) if step.calls else {}
-        tools_ms = round((self.clock.monotonic_s() - before_s) * 1000)
-        told = results_of(step, outcomes, gauges=gauges)
+        told, tools_ms = self.call_tools(step, left_s=left_s, gauges=gauges)
         journal.told(told, calls_made=len(step.calls), tools_ms=tools_ms)
         return after_results(step, told, gauges=gauges), len(step.calls), tools_ms
+
+    def call_tools(self, step: CallTools, *, left_s: float, gauges: Gauges) -> tuple[tuple[ToldResult, ...], int]:
+        """(What the model is told about its calls, milliseconds that they took). Safe to call from several threads."""
+        before_s, timeout_s = self.clock.monotonic_s(), min(self.bounds.call_timeout_s, left_s)
+        outcomes = self.host.call(step.calls, timeout_s=timeout_s) if step.calls else {}
+        tools_ms = round((self.clock.monotonic_s() - before_s) * 1000)
+        return results_of(step, outcomes, gauges=gauges), tools_ms
 
     def gauges(self, request: ModelRequest) -> Gauges:
         """What the request's loop measures with."""

@@ -10,7 +10,7 @@ from threading import Event
 
 from tokenopt_pipeline.domain.bridge import AskModel, CallTools, FallBack, ToldResult
 from tokenopt_pipeline.domain.caching import SHORT
-from tokenopt_pipeline.domain.conversations import SettledTurn, conversation_usd
+from tokenopt_pipeline.domain.conversations import KeptConversation, SettledTurn, conversation_usd
 from tokenopt_pipeline.domain.errors import TokenOptError
 from tokenopt_pipeline.domain.knowledge import carried_whole
 from tokenopt_pipeline.domain.models import ModelSpec
@@ -53,8 +53,13 @@ class Conversations:
     tools: OpenTools
     store: ConversationStore
     provider: Provider
+    #: What turns are billed at.
     prices: Prices
+    #: Of calls by themselves, by which one that was begun in batches may be ended.
+    plain_prices: Prices
     clock: Clock
+    #: Whether turns go in batches: then the next one comes hours later, and nothing is written to a cache for it alone.
+    in_batches: bool = False
     #: Set when conversations are to stop where they stand.
     pausing: Event = field(default_factory=Event)
     _bridge: Bridge | None = None
@@ -82,29 +87,40 @@ class Conversations:
 
         Raises, with nothing spent, RunCancelled, BudgetExceeded, ToolServerUnavailable or InvalidInput.
         """
-        bridge, model = self.bridge, call.request.model
-        # With everything in it, it is the dearest that can follow.
-        fallback = plain(self.plainly(call.pack, "the conversation came to no answer"))
-        ceiling = conversation_usd(bridge.bounds, partial(self.prices.usd, model.ref), fallback.assumptions.usd_ceiling)
-        request = self._marked(bridge.prepared(call.request))
-        turns = self.store.open(call.pack, usd_ceiling=ceiling, now=self.clock.now())
+        first = self.first(call)
+        fallback, kept = self.opened(first, plain)
         return Talk(
             conversations=self,
-            call=replace(
-                call,
-                request=request,
-                assumptions=replace(
-                    call.assumptions,
-                    # Its turns are of another shape than the requests that token counts are learnt from.
-                    table_input_tokens=None,
-                    prefix_tokens=self._prefix_tokens(request),
-                ),
-            ),
+            call=first,
             fallback=fallback,
-            start=bridge.replayed(request, turns),
-            spent_s=sum(turn.spent_ms for turn in turns) / 1000,
+            start=self.bridge.replayed(first.request, kept.turns),
+            spent_s=kept.spent_s,
             began_s=self.clock.monotonic_s(),
         )
+
+    def first(self, call: PreparedCall) -> PreparedCall:
+        """A pack's plain call as the first request of its conversation. Raises ToolServerUnavailable or InvalidInput."""
+        request = self._marked(self.bridge.prepared(call.request))
+        assumptions = replace(
+            call.assumptions,
+            # Its turns are of another shape than the requests that token counts are learnt from.
+            table_input_tokens=None,
+            prefix_tokens=self._prefix_tokens(request),
+        )
+        return replace(call, request=request, assumptions=assumptions)
+
+    def opened(
+        self, call: PreparedCall, plain: Callable[[OpenPack], PreparedCall]
+    ) -> tuple[PreparedCall, KeptConversation]:
+        """(The plain call that may follow, the conversation as far as it is stored); its dollars are reserved now.
+
+        Raises, with nothing spent, RunCancelled or BudgetExceeded.
+        """
+        # With everything in it, it is the dearest that can follow.
+        fallback = plain(self.plainly(call.pack, "the conversation came to no answer"))
+        usd = partial(self.plain_prices.usd, call.request.model.ref)
+        ceiling = conversation_usd(self.run.policy.bridge, usd, fallback.assumptions.usd_ceiling)
+        return fallback, self.store.open(call.pack, usd_ceiling=ceiling, now=self.clock.now())
 
     def prefix(self, model: ModelSpec, system: str) -> Prefix:
         """What requests of the run to the model with this system text share when they have tools."""
@@ -124,9 +140,18 @@ class Conversations:
         context = carried_whole(gave_up(reason), knowledge) if knowledge.references else pack.context
         return replace(pack, tools=False, context=context)
 
+    def give_up(self, pack: OpenPack, step: FallBack, *, refused: tuple[int, TokenOptError] | None = None) -> OpenPack:
+        """Stores that the pack is asked plainly from now on, and gives it as it then is."""
+        plain = self.plainly(pack, step.reason)
+        now = self.clock.now()
+        self.tools.turns.give_up(plain, cause=step.cause, reason=step.reason, refused=refused, now=now)
+        return plain
+
     def _marked(self, request: ModelRequest) -> ModelRequest:
         """The request with a cache mark where its own next turn will read it, however few others share its prefix."""
         model = request.model
+        if self.in_batches:
+            return replace(request, marks_turns=False)
         if request.cache_ttl is not None or model.caches_by_itself or not self.run.policy.caching.enabled:
             return request
         is_long = self.bridge.begin(request).next_input_tokens >= model.cache_minimum_tokens
@@ -168,10 +193,8 @@ class Talk:
         if outcome.response is not None:
             return outcome.response
         assert outcome.cause is not None  # one of the three is there
-        plain = own.plainly(self.call.pack, outcome.reason)
-        own.tools.turns.give_up(
-            plain, cause=outcome.cause, reason=outcome.reason, refused=self._refused, now=own.clock.now()
-        )
+        step = FallBack(loop=outcome.loop, cause=outcome.cause, reason=outcome.reason)
+        plain = own.give_up(self.call.pack, step, refused=self._refused)
         self._begin(replace(self.fallback, pack=plain))
         return own.provider.complete(self.call.request, timeout_s=own.run.policy.calls.timeout_s)
 

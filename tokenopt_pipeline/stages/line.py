@@ -9,6 +9,7 @@ from functools import partial
 from tokenopt_pipeline.domain.batches import Batch
 from tokenopt_pipeline.domain.caching import PrefixWarmth
 from tokenopt_pipeline.domain.flow import FlowWindow
+from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.runs import Run, RunState, Shard
 from tokenopt_pipeline.ports import (
     AnswerValidators,
@@ -18,6 +19,7 @@ from tokenopt_pipeline.ports import (
     OverlayStore,
     PackStore,
     PrefixLedger,
+    Prices,
     RunStore,
     ShardStore,
     Supply,
@@ -31,6 +33,8 @@ from tokenopt_pipeline.stages.follow import Follower
 from tokenopt_pipeline.stages.keep import KeptPrefixes, give_back
 from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
 from tokenopt_pipeline.stages.receive import Receiver
+from tokenopt_pipeline.stages.rounds import Rounds
+from tokenopt_pipeline.stages.settle import PreparedCall, prepare_call
 from tokenopt_pipeline.stages.submit import Submitter
 from tokenopt_pipeline.stages.watch import Watched, Watcher
 
@@ -98,6 +102,7 @@ class Line:
             models=self.supply.models(run),
             prices=self.supply.prices(run).in_batches(run.policy.batches.price_share),
             texts=ContextTexts(run=run, store=self.contexts.store),
+            rounds=self._rounds(run),
         )
         with self.shards.exclusive(shard):
             return submitter.submit(shard)
@@ -121,6 +126,7 @@ class Line:
                 calls=self.calls,
                 clock=self.clock,
             ),
+            rounds=self._rounds(run),
             stop=self.stop,
         )
         with self.shards.exclusive(shard):
@@ -187,18 +193,39 @@ class Line:
             conversations=self._conversations(run),
         )
 
-    def _conversations(self, run: Run) -> Conversations | None:
+    def _conversations(self, run: Run, *, in_batches: bool = False) -> Conversations | None:
         if not run.policy.bridge.enabled:
             return None
         if run.run_no not in self._tools:
             self._tools[run.run_no] = self.open_tools(run)
+        prices = self.supply.prices(run)
         return Conversations(
             run=run,
             tools=self._tools[run.run_no],
             store=self.conversations,
             provider=self.supply.provider(run),
-            prices=self.supply.prices(run),
+            prices=prices.in_batches(run.policy.batches.price_share) if in_batches else prices,
+            plain_prices=prices,
             clock=self.clock,
+            in_batches=in_batches,
+        )
+
+    def _rounds(self, run: Run) -> Rounds | None:
+        conversations = self._conversations(run, in_batches=True)
+        if conversations is None:
+            return None
+        texts, models = ContextTexts(run=run, store=self.contexts.store), self.supply.models(run)
+
+        def prepared(pack: OpenPack, *, prices: Prices) -> PreparedCall:
+            members, model = self.packs.members(pack.pack_no), models.spec(pack.route.model)
+            return prepare_call(run, pack, members, model=model, prices=prices, texts=texts)
+
+        return Rounds(
+            conversations=conversations,
+            in_batch=partial(prepared, prices=conversations.prices),
+            by_itself=partial(prepared, prices=conversations.plain_prices),
+            intents=self.batching.intents,
+            stop=self.stop,
         )
 
     def flow(self) -> Mapping[str, Mapping[str, int]]:

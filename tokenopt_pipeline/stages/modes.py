@@ -28,6 +28,7 @@ def mode_for(policy: Policy, ref: ModelRef, *, asked: str, packs: int, prices: P
         packs=packs,
         usd_sync=prices.usd(ref, _USUAL),
         usd_batch=prices.in_batches(policy.batches.price_share).usd(ref, _USUAL),
+        converses=policy.bridge.enabled,
     )
 
 

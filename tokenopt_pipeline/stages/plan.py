@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tokenopt_pipeline.domain.answer_lengths import MOST_ANSWERS, learn_lengths
+from tokenopt_pipeline.domain.batch_policy import longest_h
 from tokenopt_pipeline.domain.batches import LIMITS, supports_batches
 from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.encoding import PLAIN, AnswerForm, answer_form
@@ -176,8 +177,6 @@ def _check_mode(request: RunRequest) -> None:
     if request.mode == "async" and not any(supports_batches(ref.provider) for ref in models):
         named = ", ".join(map(str, models))
         raise InvalidInput(f"mode async: batches are offered by {', '.join(LIMITS)}, and the run asks {named}")
-    if request.mode == "async" and request.resolved.policy.bridge.enabled:
-        raise InvalidInput("mode async: no conversation with tools goes in batches yet; use --mode sync or auto")
 
 
 def run_mode(request: RunRequest) -> str:
@@ -185,10 +184,9 @@ def run_mode(request: RunRequest) -> str:
     if request.mode != "auto":
         return request.mode
     policy = request.resolved.policy
-    if policy.bridge.enabled:
-        return "sync"
-    expiries = [LIMITS[r.provider].expires_h for r in models_reachable(policy.routing) if supports_batches(r.provider)]
-    return "auto" if expiries and policy.batches.deadline_h >= min(expiries) else "sync"
+    providers = {ref.provider for ref in models_reachable(policy.routing) if supports_batches(ref.provider)}
+    hours = [longest_h(provider, converses=policy.bridge.enabled) for provider in providers]
+    return "auto" if hours and policy.batches.deadline_h >= min(hours) else "sync"
 
 
 def recipe_of(request: RunRequest, models: Models) -> str:

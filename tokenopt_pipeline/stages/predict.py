@@ -246,9 +246,7 @@ class _Planner:
             asked = run_mode(self.request)
             chosen = mode_for(policy, ref, asked=asked, packs=per_model[ref], prices=self.prices)
             self.modes[str(ref)] = chosen
-            # Conversations with tools are held in sync mode.
-            has_both = supports_batches(ref.provider) and not policy.bridge.enabled
-            names = ("sync", "async") if has_both else (chosen.name,)
+            names = ("sync", "async") if supports_batches(ref.provider) else (chosen.name,)
             for name in names if only is None else (only,):
                 prices = batch_prices if name == "async" else self.prices
                 is_chosen = name == (only or chosen.name)

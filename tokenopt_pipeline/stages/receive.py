@@ -30,6 +30,7 @@ from tokenopt_pipeline.ports import (
 from tokenopt_pipeline.stages.batching import Batching
 from tokenopt_pipeline.stages.contexts import ContextTexts
 from tokenopt_pipeline.stages.follow import Follower, violations_of
+from tokenopt_pipeline.stages.rounds import Rounds
 from tokenopt_pipeline.stages.settle import PreparedCall, answered, prepare_call, refused_request
 
 _AT_ONCE = 200
@@ -51,14 +52,17 @@ class Receiver:
     texts: ContextTexts
     validators: AnswerValidators
     follower: Follower
+    #: Of conversations with tools; None: no pack of the run has tools.
+    rounds: Rounds | None = None
     stop: Callable[[], bool] = lambda: False
 
     def receive(self, shard: Shard) -> dict[str, int]:
-        """Settles every ended batch of the shard, which is the caller's: counts of answers, late answers and released calls.
+        """Settles every ended batch of the shard, which is the caller's: counts of answers, late answers and released calls,
+        and of turns of conversations where there are any.
 
         Raises KeyboardInterrupt when `stop` says so; what is settled by then stays.
         """
-        counts = {"calls": 0, "late": 0, "released": 0}
+        counts = {"calls": 0, "late": 0, "released": 0} | ({} if self.rounds is None else {"turns": 0})
         for batch in self.batching.book.open_batches(shard):
             if batch.state is BatchState.ENDED:
                 self._receive(batch, counts)
@@ -143,13 +147,18 @@ class Receiver:
         counts: dict[str, int],
     ) -> None:
         call, now = self._prepared(batched), self.batching.clock.now()
+        turn = None if self.rounds is None else self.rounds.turn(batched, call)
+        call = call if turn is None else turn.call
+        is_awaited = batched.is_open if turn is None else turn.is_awaited
         began = batch.submitted_at or batch.intended_at
         latency_ms = round(((batch.ended_at or now) - began).total_seconds() * 1000)
         try:
             response = provider.response(batched.line, call.request, simulated=batched.simulated)
         except (ContextWindowExceeded, RequestRejected) as problem:
             too_large = isinstance(problem, ContextWindowExceeded)
-            if batched.is_open:
+            if is_awaited and turn is not None:
+                turn.refused(problem)
+            elif is_awaited:
                 refused = refused_request(
                     self.run,
                     call,
@@ -166,6 +175,10 @@ class Receiver:
             self._fail(batched, problem)
             counts["released"] += 1
             return
+        goes_on = turn is not None and is_awaited and turn.settle(response, latency_ms=latency_ms)
+        if goes_on:
+            counts["turns"] += 1
+            return
         settled = answered(
             self.run,
             call,
@@ -175,7 +188,7 @@ class Receiver:
             violation=violation,
             prices=self.prices,
         )
-        if batched.is_open:
+        if is_awaited:
             self._store(settled, batched, now)
             counts["calls"] += 1
         else:

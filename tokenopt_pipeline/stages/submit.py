@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from tokenopt_pipeline.domain.adoption import listing_reaches_back_to
 from tokenopt_pipeline.domain.batch_policy import after_last_round
@@ -32,11 +33,23 @@ from tokenopt_pipeline.ports import (
 )
 from tokenopt_pipeline.stages.batching import LOOK_S, Batching
 from tokenopt_pipeline.stages.contexts import ContextTexts
+from tokenopt_pipeline.stages.rounds import Rounds
 from tokenopt_pipeline.stages.settle import PreparedCall, prepare_call
 
 # Stands in for an id whose number is not known yet: no real one is longer.
 _LONGEST_ID = custom_id("0" * 16, 2**63)
 _TIMEOUT_CLASS = "BatchRoundsSpent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A call that can go."""
+
+    call: PreparedCall
+    #: Whether it is within what was reserved for a conversation.
+    is_reserved: bool
+    #: How many batches its blocks will have been in.
+    round: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,29 +64,36 @@ class Submitter:
     #: Of batches.
     prices: Prices
     texts: ContextTexts
+    #: Of conversations with tools; None: no pack of the run has tools.
+    rounds: Rounds | None = None
 
     def submit(self, shard: Shard) -> dict[str, int]:
         """Submits what waits; counts of batches and requests. The shard is the caller's.
 
         Raises FatalForRun when a provider refuses a batch, BudgetExceeded when nothing more can be paid. What a provider
-        cannot be asked now waits for the next time.
+        cannot be asked now waits for the next time. All that one model is asked the same goes into one batch, turns of
+        conversations as well, which makes it a batch per round.
         """
         counts = {"batches": 0, "requests": 0}
         self._resolve_intents(shard)
         if self.run.state is not RunState.OPEN:
             return counts
-        by_group: dict[tuple[str, Asks, int], list[UnsentPack]] = {}
+        waiting: list[UnsentPack] = []
         for unsent in self.batching.intents.unsent(shard):
             left = after_last_round(self.run.policy.batches, rounds=unsent.rounds)
             if left is None:
-                group = (str(unsent.pack.route.model), unsent.pack.origin.asks, unsent.rounds)
-                by_group.setdefault(group, []).append(unsent)
+                waiting.append(unsent)
             elif left.name == "sync":
                 self.batching.intents.set_mode([unsent.pack.pack_no], mode="sync", reason=left.reason)
             else:
                 self._fail(unsent, left.reason)
-        for (_, _, rounds), waiting in by_group.items():
-            for batch in self._made(waiting, round_no=rounds + 1):
+        by_group: dict[tuple[str, Asks], list[_Ready]] = {}
+        for ready in self._ready(shard, waiting):
+            pack = ready.call.pack
+            by_group.setdefault((str(pack.route.model), pack.origin.asks), []).append(ready)
+        for group in by_group.values():
+            # What is paid for already keeps nothing behind it from going.
+            for batch in self._made(sorted(group, key=lambda ready: not ready.is_reserved)):
                 counts["batches"] += 1
                 counts["requests"] += batch.n_requests
         return counts
@@ -108,33 +128,56 @@ class Submitter:
             now=self.batching.clock.now(),
         )
 
-    def _made(self, waiting: Sequence[UnsentPack], *, round_no: int) -> list[Batch]:
+    def _ready(self, shard: Shard, waiting: Sequence[UnsentPack]) -> list[_Ready]:
+        """What goes into the shard's next batches, in order: packs' plain calls, and the next turns of conversations.
+
+        Raises BudgetExceeded when nothing can be paid, now or after what is under way.
+        """
+        turns: dict[int, PreparedCall] = {}
+        problem, talking = None, [unsent.pack for unsent in waiting if unsent.pack.converses]
+        if talking:
+            assert self.rounds is not None  # the run has tools
+            turns, problem = self.rounds.next_calls(talking)
+        ready: list[_Ready] = []
+        for unsent in waiting:
+            talks = unsent.pack.converses
+            call = turns.get(unsent.pack.pack_no) if talks else self._prepared(unsent)
+            if call is not None:
+                ready.append(_Ready(call=call, is_reserved=talks or unsent.is_reserved, round=unsent.batches + 1))
+        if problem is not None and not ready and not self.batching.book.open_batches(shard):
+            raise problem
+        return ready
+
+    def _made(self, waiting: Sequence[_Ready]) -> list[Batch]:
         """Batches of packs that ask one model the same, in order."""
-        provider_name = waiting[0].pack.route.model.provider
+        provider_name = waiting[0].call.pack.route.model.provider
         provider = self.batching.supply.batches(provider_name, self.run.kind)
         if provider is None:
             raise InvalidInput(f"provider {provider_name} takes no batches here; `--mode sync` asks without them")
-        prepared = [self._prepared(unsent) for unsent in waiting]
-        sizes = [len(provider.line(_LONGEST_ID, call.request)) + 1 for call in prepared]
+        sizes = [len(provider.line(_LONGEST_ID, ready.call.request)) + 1 for ready in waiting]
         made: list[Batch] = []
         for span in split_by_limits(sizes, LIMITS[provider_name]):
-            batch = self._submitted(
-                provider, prepared[span.start : span.stop], round_no=round_no, n_bytes=sum(sizes[i] for i in span)
-            )
+            some = waiting[span.start : span.stop]
+            batch = self._submitted(provider, some, n_bytes=sum(sizes[i] for i in span))
             if batch is None:
                 # The next one would fare no better now.
                 break
             made.append(batch)
         return made
 
-    def _submitted(
-        self, provider: BatchProvider, prepared: Sequence[PreparedCall], *, round_no: int, n_bytes: int
-    ) -> Batch | None:
+    def _submitted(self, provider: BatchProvider, some: Sequence[_Ready], *, n_bytes: int) -> Batch | None:
         """One batch; None when the provider could not be asked, or nobody knows whether it took it."""
         batching, now = self.batching, self.batching.clock.now()
+        round_no = max(ready.round for ready in some)
+        prepared = [ready.call for ready in some]
         intended = [
-            IntendedCall(pack=c.pack, fingerprint=c.fingerprint, usd_ceiling=c.assumptions.usd_ceiling)
-            for c in prepared
+            IntendedCall(
+                pack=ready.call.pack,
+                fingerprint=ready.call.fingerprint,
+                usd_ceiling=ready.call.assumptions.usd_ceiling,
+                is_reserved=ready.is_reserved,
+            )
+            for ready in some
         ]
         try:
             batch, call_nos = batching.intents.intend(self.run, intended, round_no=round_no, n_bytes=n_bytes, now=now)
@@ -193,7 +236,7 @@ class Submitter:
     def _fail(self, unsent: UnsentPack, reason: str) -> None:
         """Every block of the pack fails; nobody is asked, and nothing is billed."""
         call, now = self._prepared(unsent), self.batching.clock.now()
-        call_no = self.calls.begin(call.pack, fingerprint=call.fingerprint, usd_ceiling=None, now=now)
+        call_no = self.calls.begin(call.pack, fingerprint=call.fingerprint, usd_ceiling=Decimal(0), now=now)
         failed = tuple((m.block_no, Finding.MISSING) for m in call.members)
         self.calls.settle(
             AnsweredCall(

@@ -18,6 +18,7 @@ from tokenopt_pipeline.domain.batches import Batch
 from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
 from tokenopt_pipeline.ports import Provider
 from tokenopt_pipeline.sandbox.in_process import Sandbox
+from tokenopt_pipeline.stages.conversations import OpenTools
 from tokenopt_pipeline.stages.line import Line
 from tokenopt_pipeline.stages.watch import Watched
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
@@ -62,6 +63,8 @@ class BatchRig:
     sandbox: Sandbox
     vendor: str
     clock: MovedClock = field(default_factory=MovedClock)
+    #: Opens the tool servers of a run; None: runs have no tools.
+    open_tools: Callable[[Run], OpenTools] | None = None
 
     def line(self, connection: Connection | None = None) -> Line:
         """A line of its own; on another connection it is another process."""
@@ -72,6 +75,7 @@ class BatchRig:
         )
         line = line_on(connection or self.rig.connection, backend)
         line.clock = line.batching.clock = self.clock
+        line.open_tools = self.open_tools or line.open_tools
         return line
 
     def plan(self, blocks: int = 16, *, mode: str = "async", **policy: Any) -> tuple[Run, Shard]:

@@ -45,6 +45,8 @@ class PostgresBatchResults:
                 call_no=r["call_no"],
                 pack=open_pack(r),
                 is_open=r["state"] == "open",
+                fingerprint=r["call_fingerprint"],
+                has_talked=r["has_talked"],
                 line=r["line"],
                 simulated=r["is_simulated"],
             )

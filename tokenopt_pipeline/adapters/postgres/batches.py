@@ -28,7 +28,10 @@ class PostgresBatches:
     def unsent(self, shard: Shard) -> list[UnsentPack]:
         """Open packs of the shard that go in batches and are in none now, oldest first."""
         found = rows(self._connection, "unsent_packs", run_no=shard.run_no, shard_no=shard.shard_no)
-        return [UnsentPack(pack=open_pack(r), rounds=r["rounds"]) for r in found]
+        return [
+            UnsentPack(pack=open_pack(r), batches=r["batches"], rounds=r["rounds"], is_reserved=r["is_reserved"])
+            for r in found
+        ]
 
     def intend(
         self, run: Run, calls: Sequence[IntendedCall], *, round_no: int, n_bytes: int, now: datetime
@@ -183,10 +186,12 @@ class PostgresBatches:
         limit: Decimal | None = budget["budget_usd"]
         if limit is None:
             return calls
-        used = row(self._connection, "used_budget", run_no=run.run_no)
+        used = row(self._connection, "used_budget", run_no=run.run_no, pack_no=None)
         assert used is not None  # an aggregate always has a row
         needed = used["used_usd"]
         for i, call in enumerate(calls):
+            if call.is_reserved:
+                continue
             needed += call.usd_ceiling or Decimal(0)
             if call.usd_ceiling is None or needed > limit:
                 if i:

@@ -38,7 +38,8 @@ class PostgresCalls:
         """
         run_no = pack.shard.run_no
         with store_errors(), self._connection.transaction():
-            admit(self._connection, run_no, usd_ceiling)
+            # What a conversation about the pack had reserved covers its plain call.
+            admit(self._connection, run_no, usd_ceiling, pack_no=pack.pack_no)
             begun = row(
                 self._connection,
                 "begin_call",
@@ -131,8 +132,17 @@ class PostgresCalls:
         change(self._connection, "insert_ledger_row", **_ledger_row(call), now=now)
 
 
-def admit(connection: Connection, run_no: int, usd_ceiling: Decimal | None, *, is_reserved: bool = False) -> None:
+def admit(
+    connection: Connection,
+    run_no: int,
+    usd_ceiling: Decimal | None,
+    *,
+    is_reserved: bool = False,
+    pack_no: int | None = None,
+) -> None:
     """Lets the caller's transaction spend so much, alone among all of the run, unless it `is_reserved` already.
+
+    What is reserved for the pack itself is free to be spent.
 
     Raises RunCancelled or BudgetExceeded.
     """
@@ -143,7 +153,7 @@ def admit(connection: Connection, run_no: int, usd_ceiling: Decimal | None, *, i
     limit = budget["budget_usd"]
     if limit is None or is_reserved:
         return
-    used = row(connection, "used_budget", run_no=run_no)
+    used = row(connection, "used_budget", run_no=run_no, pack_no=pack_no)
     assert used is not None  # an aggregate always has a row
     needed = used["used_usd"] + (usd_ceiling or Decimal(0))
     if usd_ceiling is None or needed > limit:

@@ -16,7 +16,7 @@ from tokenopt_pipeline.adapters.postgres.calls import admit, end_call
 from tokenopt_pipeline.adapters.postgres.connection import Connection, change, row, rows, store_errors
 from tokenopt_pipeline.adapters.postgres.texts import storable, storable_or_none
 from tokenopt_pipeline.domain.bridge import StopCause, ToldResult
-from tokenopt_pipeline.domain.conversations import KeptTurn, SettledTurn
+from tokenopt_pipeline.domain.conversations import KeptConversation, KeptTurn, SettledTurn
 from tokenopt_pipeline.domain.errors import StoreUnavailable, TokenOptError
 from tokenopt_pipeline.domain.packs import OpenPack
 from tokenopt_pipeline.domain.requests import ModelResponse, StopReason
@@ -30,14 +30,14 @@ class PostgresConversations:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def open(self, pack: OpenPack, *, usd_ceiling: Decimal | None, now: datetime) -> list[KeptTurn]:
-        """Reserves what the pack may cost at most, once, and gives the turns that its conversation has had.
+    def open(self, pack: OpenPack, *, usd_ceiling: Decimal | None, now: datetime) -> KeptConversation:
+        """Reserves what the pack may cost at most, once, and gives its conversation as far as it is stored.
 
         Raises, with nothing written, RunCancelled or BudgetExceeded.
         """
         with store_errors(), self._connection.transaction():
-            is_known = row(self._connection, "find_conversation", pack_no=pack.pack_no) is not None
-            admit(self._connection, pack.shard.run_no, usd_ceiling, is_reserved=is_known)
+            known = row(self._connection, "find_conversation", pack_no=pack.pack_no)
+            admit(self._connection, pack.shard.run_no, usd_ceiling, is_reserved=known is not None)
             change(
                 self._connection,
                 "open_conversation",
@@ -46,9 +46,16 @@ class PostgresConversations:
                 reserved_usd=usd_ceiling,
                 now=now,
             )
-        if not is_known:
-            return []
-        return [_turn(r) for r in rows(self._connection, "conversation_turns", pack_no=pack.pack_no)]
+        return KeptConversation(began_at=now) if known is None else self._kept(pack, known["begun_at"])
+
+    def find(self, pack: OpenPack) -> KeptConversation | None:
+        """The pack's conversation as far as it is stored; None: there has been none."""
+        known = row(self._connection, "find_conversation", pack_no=pack.pack_no)
+        return None if known is None else self._kept(pack, known["begun_at"])
+
+    def _kept(self, pack: OpenPack, began_at: datetime) -> KeptConversation:
+        found = rows(self._connection, "conversation_turns", pack_no=pack.pack_no)
+        return KeptConversation(began_at=began_at, turns=tuple(_turn(r) for r in found))
 
 
 class PostgresTurns:
@@ -188,6 +195,7 @@ def _turn(r: DictRow) -> KeptTurn:
             for call_id, text, is_error, is_kept in told
         ),
         spent_ms=r["spent_ms"],
+        call_no=r["call_no"],
     )
 
 

@@ -30,7 +30,7 @@ class PostgresKeptPrefixes:
         """Commits the intent to have it kept; None when another process has it or the run's budget has no room."""
         with store_errors(), self._connection.transaction():
             budget = row(self._connection, "lock_run_budget", run_no=run.run_no)
-            used = row(self._connection, "used_budget", run_no=run.run_no)
+            used = row(self._connection, "used_budget", run_no=run.run_no, pack_no=None)
             assert budget is not None  # a run that is worked on exists
             assert used is not None  # an aggregate always has a row
             limit = budget["budget_usd"]

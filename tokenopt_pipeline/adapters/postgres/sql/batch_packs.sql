@@ -1,7 +1,7 @@
 -- Requests of the batch that have a line and whose calls are under way, with their packs.
-select q.call_no, s.line, s.is_simulated, p.*, (select count(*) from call c where c.pack_no = p.pack_no) as tries,
+select q.call_no, c.fingerprint as call_fingerprint, s.line, s.is_simulated, p.*, (select count(*) from call c where c.pack_no = p.pack_no) as tries,
   x.kind as context_kind, x.cause as context_cause, x.reason as context_reason, x.tokens as context_tokens,
-  x.text_ids as context_texts
+  x.text_ids as context_texts, exists (select from conversation v where v.pack_no = p.pack_no) as has_talked
 from batch_request q
 join call c on c.call_no = q.call_no and c.state = 'started'
 join pack p on p.pack_no = q.pack_no

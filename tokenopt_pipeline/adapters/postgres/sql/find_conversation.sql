@@ -1,2 +1,2 @@
--- Whether there has been a conversation about the pack.
-select pack_no from conversation where pack_no = %(pack_no)s
+-- The conversation about the pack, if there has been one.
+select begun_at from conversation where pack_no = %(pack_no)s

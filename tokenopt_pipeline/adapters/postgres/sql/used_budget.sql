@@ -6,9 +6,9 @@ select coalesce((select sum(usd) from ledger where run_no = %(run_no)s), 0)
   + coalesce((select sum(usd_ceiling) from call where run_no = %(run_no)s
     and (state = 'started' or may_be_billed)), 0)
   + coalesce((select sum(coalesce(usd, usd_ceiling)) from kept_prefix where run_no = %(run_no)s), 0)
-  -- What open conversations may still cost beside what their turns have.
+  -- What open conversations may still cost beside what their turns have; not that of the pack which is to be asked now.
   + coalesce((select sum(greatest(v.reserved_usd
       - (select coalesce(sum(coalesce(l.usd, c.usd_ceiling)), 0) from call c left join ledger l using (call_no)
          where c.pack_no = v.pack_no and (l.call_no is not null or c.state = 'started' or c.may_be_billed)), 0))
     from pack p join conversation v using (pack_no)
-    where p.run_no = %(run_no)s and p.state = 'open'), 0) as used_usd
+    where p.run_no = %(run_no)s and p.state = 'open' and p.pack_no is distinct from %(pack_no)s::bigint), 0) as used_usd
