@@ -63,7 +63,7 @@ class RoundsRig:
         """From now on models call these tools in so many turns of every conversation before they answer."""
         names = [f"own__{tool}" for tool in tools]
         given = {f"own__{tool}": value for tool, value in arguments.items()}
-        plan = {"rounds": turns, "parallel": parallel, "tools": names, "arguments": given}
+        plan: Any = {"rounds": turns, "parallel": parallel, "tools": names, "arguments": given}
         self.batches.sandbox.control.set_tools(plan)
 
     def calls(self) -> dict[str, int]:

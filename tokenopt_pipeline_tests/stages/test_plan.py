@@ -82,11 +82,16 @@ def test_batches_are_refused_where_nobody_takes_them_by_planning_and_predicting_
         rig.predict(request)
 
 
-def test_conversations_with_tools_are_not_asked_in_batches(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("asked", "hours", "mode"),
+    [("async", 0, "async"), ("auto", 24, "sync"), ("auto", 47, "sync"), ("auto", 48, "auto")],
+)
+def test_conversations_with_tools_go_in_batches_where_there_is_time_for_two(
+    rig: Rig, asked: str, hours: float, mode: str
+) -> None:
     rig.ingest(*clauses(1))
     bridge = {"enabled": True, "servers": {"own": {"builtin": True, "tools": ["get_block_batch"]}}}
-    refused(rig, rig.request(bridge=bridge, mode="async"), InvalidInput, "no conversation with tools goes in batches")
-    assert rig.plan(rig.request(bridge=bridge, mode="auto")).mode == "sync"
+    assert rig.plan(rig.request(bridge=bridge, mode=asked, batches={"deadline_h": hours})).mode == mode
 
 
 def test_a_run_covers_all_blocks_in_the_order_of_document_names_in_shards(rig: Rig) -> None:

@@ -1,0 +1,143 @@
+"""Killed at any point of any round, a run loses no turn, asks no model twice and makes no batch too many."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tokenopt_pipeline.adapters.mcp_client import McpHost
+from tokenopt_pipeline.domain.runs import Run, Shard
+from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline_tests.postgres_servers import wait_until
+from tokenopt_pipeline_tests.stages.batch_rig import VENDORS, BatchRig
+from tokenopt_pipeline_tests.stages.killed_rounds import GIVING_UP, POINTS, work_until_killed
+from tokenopt_pipeline_tests.stages.rig import Rig
+from tokenopt_pipeline_tests.stages.rounds_rig import RoundsRig, open_host, opens
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["tokenopt_pipeline_tests.stages.killed_rounds"])
+_TIMEOUT_S = 90
+_NOTHING = {"lost": 0, "failed": 0, "doubled": 0}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[McpHost]:
+    with open_host() as opened:
+        yield opened
+
+
+@pytest.fixture(params=VENDORS)
+def rounds(rig: Rig, sandbox: Sandbox, host: McpHost, database_url: str, request: pytest.FixtureRequest) -> RoundsRig:
+    sandbox.control.reset()
+    batches = BatchRig(rig=rig, sandbox=sandbox, vendor=request.param, open_tools=opens(database_url, host))
+    return RoundsRig(batches=batches)
+
+
+def killed(batches: BatchRig, url: str, run_id: str, point: str) -> None:
+    """A process of its own works until the point, and is killed there with SIGKILL."""
+    arguments = {
+        "url": url,
+        "base_url": batches.sandbox.base_url,
+        "vendor": batches.vendor,
+        "run_id": run_id,
+        "ahead_s": batches.clock.ahead_s,
+        "point": point,
+    }
+    process = _PROCESSES.Process(target=work_until_killed, kwargs=arguments)
+    process.start()
+    process.join(_TIMEOUT_S)
+    assert process.exitcode == -signal.SIGKILL, (point, process.exitcode)
+    others = (
+        "select count(*) from pg_stat_activity where datname = current_database()"
+        " and pid <> pg_backend_pid() and backend_type = 'client backend'"
+    )
+    wait_until(lambda: batches.rig.one(others) == 0)
+
+
+def brought(rounds: RoundsRig, run: Run, shard: Shard, *, ended: int) -> None:
+    """The run, with so many of its batches ended and none of their results taken in after the last one."""
+    line = rounds.batches.line()
+    for _ in range(ended):
+        line.advance(run, shard)
+        rounds.batches.pass_time()
+        rounds.batches.watch(line)
+    line.close()
+
+
+def finish(rounds: RoundsRig, run: Run, shard: Shard) -> None:
+    line = rounds.batches.line()
+    try:
+        rounds.batches.finish(run, shard, line=line)
+    finally:
+        line.close()
+
+
+def asked(batches: BatchRig) -> int:
+    """Requests in all batches that the provider ever accepted."""
+    return sum(int(str(batch["items"])) for batch in batches.sandbox.control.batches(batches.vendor))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_any_point_of_a_round_nothing_is_lost_doubled_or_asked_twice(
+    rounds: RoundsRig, database_url: str, point: str
+) -> None:
+    rounds.models_call("echo", turns=1, parallel=2)
+    run, shard = rounds.plan()
+    brought(rounds, run, shard, ended=POINTS[point])
+    killed(rounds.batches, database_url, run.run_id, point)
+    finish(rounds, run, shard)
+    figures = rounds.batches.figures(run)
+    assert figures == {**_NOTHING, "made": 2, "intended": 2}
+    assert rounds.rounds() == [(1, 4), (2, 4)]
+    assert {state: n for state, n in rounds.calls().items() if state != "failed"} == {"answered": 4, "continued": 4}
+    assert asked(rounds.batches) == 8 == rounds.batches.rig.one("select count(*) from ledger")
+    # Every call of a model has been told one result.
+    assert len(rounds.told()) == 8
+    # Shown by `pytest -rP`.
+    sys.stdout.write(
+        f"{rounds.batches.vendor}, killed {point}: lost {figures['lost']}, doubled {figures['doubled']}, "
+        f"extra batches {figures['made'] - 2}, calls repeated {asked(rounds.batches) - 8}\n"
+    )
+
+
+@pytest.mark.parametrize("point", GIVING_UP)
+def test_killed_while_conversations_give_up_each_pack_is_asked_plainly_once(
+    rounds: RoundsRig, database_url: str, point: str
+) -> None:
+    rounds.models_call("echo", turns=9)
+    run, shard = rounds.plan(bridge={"max_turns": 1})
+    brought(rounds, run, shard, ended=GIVING_UP[point])
+    killed(rounds.batches, database_url, run.run_id, point)
+    finish(rounds, run, shard)
+    assert rounds.batches.figures(run) == {**_NOTHING, "made": 2, "intended": 2}
+    assert rounds.calls() == {"answered": 4, "continued": 4}
+    assert asked(rounds.batches) == 8 == rounds.batches.rig.one("select count(*) from ledger")
+    assert rounds.batches.rig.one("select count(*) from conversation where cause = 'turns'") == 4
+
+
+def test_killed_at_every_point_one_after_the_other_a_run_ends_all_the_same(
+    rounds: RoundsRig, database_url: str
+) -> None:
+    rounds.models_call("echo", turns=1, parallel=2)
+    run, shard = rounds.plan()
+    for point in POINTS:
+        killed(rounds.batches, database_url, run.run_id, point)
+        rounds.batches.pass_time()
+        if point.startswith("before the provider is asked"):
+            # The intent is released by two looks a while apart; then the next process makes the batch.
+            rounds.batches.watch()
+            rounds.batches.pass_time()
+            rounds.batches.watch()
+    finish(rounds, run, shard)
+    assert rounds.batches.figures(run) == {**_NOTHING, "made": 2, "intended": 2}
+    assert asked(rounds.batches) == 8
