@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tokenopt_pipeline import assembly
@@ -17,14 +16,17 @@ from tokenopt_pipeline.domain.probes import Probe
 from tokenopt_pipeline.measuring.asking import REFERENCE
 from tokenopt_pipeline.settings import Settings
 
-_TITLE = re.compile(r"^title:\s*(.+)$", re.MULTILINE)
 _FOLDER = "guide"
 
 
 def build_guide(
-    connection: Connection, settings: Settings, files: Mapping[str, str], retrieval: RetrievalPolicy
+    connection: Connection,
+    settings: Settings,
+    files: Mapping[str, str],
+    probes: Sequence[tuple[str, str]],
+    retrieval: RetrievalPolicy,
 ) -> None:
-    """Builds the index, measured on the pages' own titles: without probes no search would ever be trusted."""
+    """Builds the index, measured on the probes: without any, no search would ever be trusted."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / _FOLDER
         folder.mkdir()
@@ -33,16 +35,9 @@ def build_guide(
         assembly.indexing_on(connection, settings, embedder=retrieval.embedder).build(
             REFERENCE,
             read_sources(find_sources([folder], SUFFIXES)),
-            list(title_probes(files)),
+            [Probe(query=query, relevant=(f"{_FOLDER}/{file}",)) for query, file in probes],
             chunk_tokens=retrieval.chunk_tokens,
             k=retrieval.k,
             recall_gate=retrieval.recall_gate,
             now=SystemClock().now(),
         )
-
-
-def title_probes(files: Mapping[str, str]) -> Iterator[Probe]:
-    """A page's title should find the page."""
-    for file, text in files.items():
-        if stated := _TITLE.search(text):
-            yield Probe(query=stated[1].strip("\"' "), relevant=(f"{_FOLDER}/{file}",))

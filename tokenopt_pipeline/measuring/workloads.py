@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from tokenopt_pipeline.adapters.files import load_schema
 from tokenopt_pipeline.adapters.readers import read_document
 from tokenopt_pipeline.domain.errors import NotFound
 from tokenopt_pipeline.domain.fingerprints import digest
-from tokenopt_pipeline.measuring import real_documents
+from tokenopt_pipeline.measuring import real_documents, recorded, recorded_packs, rule_book
 
 #: The sandbox counts characters divided by four; the reference workload is stated in tokens.
 _CHARS_PER_TOKEN = 4
@@ -43,6 +43,12 @@ class Workload:
     blocks: tuple[SourceBlock, ...]
     #: Files of a reference that the instructions hold whole: name -> Markdown. A retrieval tier takes it out and looks it up.
     reference: Mapping[str, str] = field(default_factory=dict)
+    #: (What is searched for, the file that should be found): what the reference's index is measured on.
+    probes: tuple[tuple[str, str], ...] = ()
+    #: What real models answered to each block; None: a stand-in invents the answers.
+    recording: recorded.Recording | None = None
+    #: What was recorded of packs, which is read and not run.
+    packs: recorded_packs.RecordedPacks | None = None
 
     @property
     def content(self) -> bytes:
@@ -52,12 +58,26 @@ class Workload:
 
     @property
     def content_digest(self) -> str:
-        """Of blocks, schema and reference: two tables compare only where it is the same."""
-        return digest([self.content.decode(), self.schema, self.reference])[:16]
+        """Of blocks, schema, reference and recordings: two tables compare only where it is the same."""
+        known: list[object] = [self.content.decode(), self.schema, self.reference]
+        if self.recording is not None:
+            known.append(asdict(self.recording))
+        if self.packs is not None:
+            known.append({str(size): scores for size, scores in self.packs.scores.items()})
+        return digest(known)[:16]
+
+    @property
+    def recorded_tiers(self) -> frozenset[str] | None:
+        """The tiers that recordings say something of; None: nothing is recorded, and every tier can be tried."""
+        if self.packs is not None:
+            return frozenset({"worker_batching"})
+        return None if self.recording is None else frozenset(self.recording.policies)
 
     def first(self, n_blocks: int) -> Workload:
         """The same with so many blocks at most, from the start."""
-        return replace(self, blocks=self.blocks[:n_blocks])
+        recording = self.recording and replace(self.recording, blocks=self.recording.blocks[:n_blocks])
+        packs = self.packs and self.packs.first(n_blocks)
+        return replace(self, blocks=self.blocks[:n_blocks], recording=recording, packs=packs)
 
     def asked_with(self, members: Mapping[str, Any], *, reference: str | None) -> dict[str, Any]:
         """The schema with other members. `reference` names the index that the reference is in; None: it is told whole."""
@@ -129,6 +149,18 @@ def peer_workload(n_blocks: int = 500) -> Workload:
     )
 
 
+def rules_workload(n_blocks: int = 200) -> Workload:
+    """Blocks of 325 tokens that each break two of 312 rules; the rules are a reference of 25,000 tokens."""
+    return Workload(
+        name="rules",
+        source="made up: 312 rules, 25,000 tokens, and blocks that break two each",
+        schema={**rule_book.SCHEMA, "ref": "rules", "retrieval": "none"},
+        blocks=tuple(SourceBlock(type="paragraph", text=text) for text in rule_book.texts(n_blocks)),
+        reference=rule_book.rules(),
+        probes=tuple(rule_book.questions()),
+    )
+
+
 def shipped_collection(folder: Path) -> Workload:
     """The demo collection that comes with the product, asked for facts and entities."""
     blocks: list[SourceBlock] = []
@@ -159,7 +191,8 @@ def rust_book(data: Path) -> Workload:
         source="The Rust Programming Language, MIT or Apache-2.0",
         schema={**schema, "ref": name, "retrieval": "none"},
         blocks=tuple(SourceBlock(type=t, text=x, carries=c) for t, x, c in real_documents.rust_book(data)),
-        reference=real_documents.style_guide(data),
+        reference=(guide := real_documents.style_guide(data)),
+        probes=tuple(real_documents.titles(guide)),
     )
 
 
@@ -167,6 +200,33 @@ def sroie(data: Path) -> Workload:
     """Receipts line by line; a line carries when one of the four gold values stands in it."""
     return _real(
         "sroie", "ICDAR-2019 SROIE receipts, for research", real_documents.SROIE_SCHEMA, real_documents.sroie(data)
+    )
+
+
+def bfcl(data: Path) -> Workload:
+    """Questions with functions to call: what two models answered, whether it was right, and what it cost."""
+    recording = recorded.function_calls(data)
+    return Workload(
+        name="bfcl",
+        source=f"Berkeley Function Calling Leaderboard, answers of {recorded.SMALL} and {recorded.MID} as recorded, for research",
+        # Every question has functions of its own; this is what they have in common.
+        schema={"ref": "calls", "properties": {"calls": {"type": "array"}}, "required": ["calls"]},
+        blocks=tuple(SourceBlock(type="paragraph", text=block.text) for block in recording.blocks),
+        recording=recording,
+    )
+
+
+def rte_packs(data: Path) -> Workload:
+    """Pairs of sentences that were asked alone and in packs; their texts were not recorded."""
+    packs = recorded_packs.entailment_packs(data)
+    n_items = len(packs.scores[1])
+    return Workload(
+        name="rte_packs",
+        source=f"{n_items} RTE items of BatchPrompt, answers of {recorded_packs.MODEL} at pack sizes "
+        f"{', '.join(map(str, sorted(packs.scores)))} as recorded, for research",
+        schema={"ref": "entailment", "properties": {"entailed": {"type": "boolean"}}, "required": ["entailed"]},
+        blocks=tuple(SourceBlock(type="paragraph", text=f"item {n}") for n in range(n_items)),
+        packs=packs,
     )
 
 
@@ -186,6 +246,7 @@ _ALWAYS: Mapping[str, Callable[[], Workload]] = {
     "reference": reference_workload,
     "short_29": short_document,
     "peer_shape": peer_workload,
+    "rules": rules_workload,
 }
 #: Workloads of real documents that may not be redistributed with the product.
 _REAL: Mapping[str, Callable[[Path], Workload]] = {
@@ -193,6 +254,8 @@ _REAL: Mapping[str, Callable[[Path], Workload]] = {
     "contract_nli": contract_nli,
     "style": rust_book,
     "sroie": sroie,
+    "bfcl": bfcl,
+    "rte_packs": rte_packs,
 }
 WORKLOADS: tuple[str, ...] = (*_ALWAYS, "shipped", *_REAL)
 
