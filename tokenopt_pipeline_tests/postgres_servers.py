@@ -51,12 +51,13 @@ def postmaster_pid(home: Path) -> int:
 
 @contextmanager
 def embedded_home() -> Iterator[Path]:
-    """A home for embedded servers; one that still runs at the end is stopped."""
+    """A home for embedded servers; one that still runs at the end, there or where the product puts its own, is stopped."""
     with reachable_folder() as home:
         try:
             yield home
         finally:
-            EmbeddedServer(home).down()
+            for folder in (home, home / "postgres"):
+                EmbeddedServer(folder).down()
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def open_database(settings: Settings) -> str:
 
     Raises StoreUnavailable.
     """
-    url = database_url(external_url=settings.database_url, home=settings.home / "postgres")
+    url = database_url(external_url=settings.database_url, home=settings.home)
     migrate(url, Path(next(iter(migrations.__path__))))
     return url
 

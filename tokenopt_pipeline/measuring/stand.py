@@ -92,9 +92,8 @@ def open_stand(*, live: bool = False) -> Iterator[Stand]:
     """A stand for the length of the block. Raises StoreUnavailable or ProviderUnavailable when a part does not come up."""
     # Not the temporary folder of the environment: a socket's path must be short, and Postgres may run as another user.
     folder = Path(tempfile.mkdtemp(prefix="tokenopt-bench-", dir="/tmp")).resolve()
-    folder.chmod(0o711)
     try:
-        server = EmbeddedServer(folder / "postgres")
+        server = EmbeddedServer(folder / "postgres", top=folder)
         try:
             url = server.up()
             _make_template(url)

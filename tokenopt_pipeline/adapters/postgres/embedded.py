@@ -41,8 +41,10 @@ _MIB = 1 << 20
 class EmbeddedServer:
     """One Postgres server and its data below one home folder."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, top: Path | None = None) -> None:
+        """`top`: the product's folder around `home`, which may be made passable for the server's account; default `home`."""
         self._home = home.expanduser().resolve()
+        self._top = (top or home).expanduser().resolve()
         self._data = self._home / "data"
         self._start_log = self._home / "start.log"
         self._sockets = _socket_folder(self._data)
@@ -111,7 +113,7 @@ class EmbeddedServer:
 
     def _start(self, account: Account | None, claim: int) -> None:
         if account:
-            embedded_binaries.let_in(account, self._home)
+            embedded_binaries.let_in(account, self._home, top=self._top)
         binaries = embedded_binaries.binaries_for(account, self._home)
         self._own_socket_folder(account)
         if not self._data.exists():

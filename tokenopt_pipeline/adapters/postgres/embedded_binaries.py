@@ -85,17 +85,17 @@ def run(command: list[str], account: Account | None, *, output: IO[bytes], inher
     ).returncode
 
 
-def let_in(account: Account, home: Path) -> None:
-    """Make sure the account can walk to `home`; only `home` itself is ever opened, never a folder above it."""
+def let_in(account: Account, home: Path, *, top: Path) -> None:
+    """Make sure the account can walk to `home`; folders are opened from there up to `top`, never one above it."""
     for folder in (home, *home.parents):
         if _may_enter(account, folder):
             continue
-        if folder != home:
+        if not folder.is_relative_to(top):
             raise InvalidInput(
                 f"as root, the server runs as user {_user_name(account.uid)}, who cannot enter {folder}: "
                 f"choose a home outside it, for instance /var/lib/tokenopt"
             )
-        home.chmod(stat.S_IMODE(home.stat().st_mode) | 0o111)
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o111)
 
 
 def _may_enter(account: Account, folder: Path) -> bool:

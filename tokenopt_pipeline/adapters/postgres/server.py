@@ -27,7 +27,7 @@ _CREATION_LOCK = 7_310_557_002
 
 
 def database_url(*, external_url: str | None, home: Path) -> str:
-    """A URL that answered and meets the requirements; nothing embedded starts when `external_url` is given."""
+    """A URL that answered and meets the requirements; without `external_url` of a server below the product's `home`."""
     url = external_url or _embedded_url(home)
     with connected(url) as connection:
         _check(connection, _place(url))
@@ -130,7 +130,7 @@ def _embedded_url(home: Path) -> str:
         from tokenopt_pipeline.adapters.postgres.embedded import EmbeddedServer
     except ImportError as error:
         raise StoreUnavailable("the embedded Postgres needs Linux or macOS: set TOKENOPT_DATABASE_URL") from error
-    return EmbeddedServer(home).up()
+    return EmbeddedServer(home / "postgres", top=home).up()
 
 
 def _check(connection: Connection[tuple[Any, ...]], place: str) -> None:

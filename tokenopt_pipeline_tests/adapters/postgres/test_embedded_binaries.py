@@ -84,6 +84,17 @@ def test_root_runs_the_server_as_somebody_else_and_leaves_folders_above_the_home
 
 
 @needs_root
+def test_root_opens_a_closed_folder_that_is_the_products_own_to_walk_through_and_not_to_read(home: Path) -> None:
+    home.chmod(0o700)
+    server = EmbeddedServer(home / "postgres", top=home)
+
+    server.up()
+
+    assert server.alive()
+    assert home.stat().st_mode & 0o777 == 0o711
+
+
+@needs_root
 def test_root_copies_the_binaries_that_the_servers_user_cannot_reach(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
