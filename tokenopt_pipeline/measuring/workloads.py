@@ -105,10 +105,11 @@ def _fixed_schema(ref: str, *, instruction_chars: int, answer_chars: int) -> dic
         "type": "object",
         "properties": {
             "topic": {"type": "string", "enum": ["delivery", "payment", "defects", "notices"]},
-            "opening_no": {"type": "integer", "minimum": 100, "maximum": 999},
+            # Nothing that a block would have to state: a stand-in's inventions are rightly doubted, and doubts cost.
+            "is_binding": {"type": "boolean"},
             "finding": {"type": "string", "minLength": answer_chars, "maxLength": answer_chars + 10},
         },
-        "required": ["topic", "opening_no", "finding"],
+        "required": ["topic", "is_binding", "finding"],
         "additionalProperties": False,
         "prompt_config": {"system_instructions": (sentence * (instruction_chars // 50))[:instruction_chars]},
     }
