@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.peers.__main__ import Control, measure, standin, table
-from benchmarks.peers.standin import State, answer, spoilt
+from benchmarks.peers.billing import State, answer, spoilt
 from benchmarks.peers.workload import FIELDS, SCHEMA, Outcome, blocks, check, facts_in
 from tokenopt_pipeline.measuring.stand import Stand
 
@@ -62,8 +62,8 @@ def test_a_malformed_answer_is_no_answer(fault: str) -> None:
 def test_faults_come_as_often_as_declared_and_a_retry_can_end_differently() -> None:
     state = State(malformed=0.05, rate_limited=0.02)
     drawn = [state.fault(b"%d" % n) for n in range(4000)]
-    assert 50 < drawn.count("429") < 110
-    assert 150 < sum(fault not in (None, "429") for fault in drawn) < 250
+    assert 50 < drawn.count("refused") < 110
+    assert 150 < sum(fault not in (None, "refused") for fault in drawn) < 250
     spoiled = next(n for n, fault in enumerate(drawn) if fault)
     assert any(state.fault(b"%d" % spoiled) is None for _ in range(5))
 
