@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.peers.__main__ import Control, measure, standin, table
+from benchmarks.peers.__main__ import Control, measure, standin
 from benchmarks.peers.billing import State, answer, spoilt
+from benchmarks.peers.figures import table
 from benchmarks.peers.workload import FIELDS, SCHEMA, Outcome, blocks, check, facts_in
 from tokenopt_pipeline.measuring.stand import Stand
 

@@ -13,6 +13,8 @@ from benchmarks.peers.batches import Batch
 from benchmarks.peers.dialects import Asked, Bill, Request, answered, asked_in
 from benchmarks.peers.workload import facts_in
 
+#: What tokens are counted as.
+KINDS = ("input", "cached", "written", "written_long", "output")
 _CHARS_PER_TOKEN = 4
 #: OpenAI's: prefixes from 1,024 tokens on, in steps of 128 (https://platform.openai.com/docs/guides/prompt-caching, 2026-11).
 _CACHE_FROM, _CACHE_STEP = 1024 * _CHARS_PER_TOKEN, 128 * _CHARS_PER_TOKEN
@@ -165,8 +167,9 @@ def _bill(state: State, asked: Asked, text: str, *, in_batch: bool) -> Bill:
             state.later.append(prefix)
         else:
             state.remember(prefix)
-    bill = Bill(fresh=sent - read - written, read=read, written=written, output=said)
+    long = written if asked.is_long else 0
+    bill = Bill(fresh=sent - read - written, read=read, written=written - long, written_long=long, output=said)
     mode = "batch_" if in_batch else ""
-    named = {"input": bill.fresh, "cached": read, "written": written, "output": said}
+    named = dict(zip(KINDS, (bill.fresh, read, bill.written, long, said), strict=True))
     state.counts.update({"calls": 1, **{f"{mode}{name}": n for name, n in named.items()}})
     return bill

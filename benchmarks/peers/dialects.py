@@ -23,6 +23,8 @@ class Asked:
     tool: str | None
     #: Characters that the request asks to have kept; None: the provider keeps prefixes unasked.
     marked: int | None = None
+    #: Whether it is to be kept for an hour and not for minutes, which costs more to write.
+    is_long: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,8 @@ class Bill:
     fresh: int
     read: int
     written: int
+    #: Likewise, to be kept for an hour.
+    written_long: int
     output: int
 
 
@@ -49,7 +53,8 @@ def answered(request: Request, asked: Asked, text: str, bill: Bill, *, number: i
     """The body of an answer."""
     wire, body = request
     head = {"model": body["model"]}
-    sent = bill.fresh + bill.read + bill.written
+    written = bill.written + bill.written_long
+    sent = bill.fresh + bill.read + written
     if wire == MESSAGES:
         return {
             **head,
@@ -61,7 +66,11 @@ def answered(request: Request, asked: Asked, text: str, bill: Bill, *, number: i
             "stop_sequence": None,
             "usage": {
                 "input_tokens": bill.fresh,
-                "cache_creation_input_tokens": bill.written,
+                "cache_creation_input_tokens": written,
+                "cache_creation": {
+                    "ephemeral_5m_input_tokens": bill.written,
+                    "ephemeral_1h_input_tokens": bill.written_long,
+                },
                 "cache_read_input_tokens": bill.read,
                 "output_tokens": bill.output,
             },
@@ -128,14 +137,15 @@ def _responses(body: Mapping[str, Any]) -> Asked:
 def _messages(body: Mapping[str, Any]) -> Asked:
     form = body.get("output_config", {}).get("format", {})
     system = body.get("system") or []
-    parts = [{"text": system}] if isinstance(system, str) else system
-    head, marked = json.dumps(form), 0
+    parts: list[dict[str, Any]] = [{"text": system}] if isinstance(system, str) else system
+    head, marked, is_long = json.dumps(form), 0, False
     for part in parts:
         head += part["text"]
         if "cache_control" in part:
-            marked = len(head)
+            marked, is_long = len(head), part["cache_control"].get("ttl") == "1h"
     user = "".join(_text(m) for m in body["messages"] if m["role"] == "user")
-    return Asked(prompt=head + user, user=user, schema=form.get("schema", {}), tool=None, marked=marked)
+    schema = form.get("schema", {})
+    return Asked(prompt=head + user, user=user, schema=schema, tool=None, marked=marked, is_long=is_long)
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from benchmarks.peers.batches import Batch, done_line, failed_line
-from benchmarks.peers.billing import State, reply
+from benchmarks.peers.billing import KINDS, State, reply
 from benchmarks.peers.dialects import CHAT, MESSAGES, RESPONSES
 from tokenopt_pipeline.adapters.clock import SystemClock
 
@@ -29,7 +29,7 @@ _HEADERS = {"x-tokenopt-sandbox": "1"}
 #: What is counted since the last reset; tokens of batches have prices of their own.
 COUNTED = (
     *("requests", "rate_limited", "calls", "batches", "polls", "batch_lines"),
-    *(f"{mode}{name}" for mode in ("", "batch_") for name in ("input", "cached", "written", "output")),
+    *(f"{mode}{name}" for mode in ("", "batch_") for name in KINDS),
 )
 
 

@@ -46,7 +46,11 @@ class O200kTokenizer:
 @cache
 def _encoding() -> tiktoken.Encoding:
     # Line by line: the whole text and a list of its lines would be fifteen megabytes beside the table.
-    packed, checksum, ranks = files(__package__).joinpath("vocabularies", "o200k_base.tiktoken.gz"), hashlib.sha256(), {}
+    packed, checksum, ranks = (
+        files(__package__).joinpath("vocabularies", "o200k_base.tiktoken.gz"),
+        hashlib.sha256(),
+        {},
+    )
     with packed.open("rb") as raw, gzip.GzipFile(fileobj=raw) as vocabulary:
         for line in vocabulary:
             checksum.update(line)
