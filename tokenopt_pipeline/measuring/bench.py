@@ -37,11 +37,15 @@ GROWTH = tuple(
     for scenario in (BASELINE, "prompt_caching", "worker_batching", "everything")
     for blocks in (25, 50, 100, 200)
 )
-#: Where every tier is taken out of `everything`.
+#: Where every tier is taken out of `everything`; of what is recorded, the tiers that were.
+_ABLATED: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("reference", "rules", "shipped"), [tier.name for tier in TIERS]),
+    "bfcl": ["routing", "escalation"],
+}
 ABLATION = tuple(
-    CellKey(workload=workload, scenario=f"everything_without_{tier.name}", blocks=DEFAULT_BLOCKS[workload])
-    for workload in ("reference", "rules", "shipped", "bfcl")
-    for tier in TIERS
+    CellKey(workload=workload, scenario=f"everything_without_{name}", blocks=DEFAULT_BLOCKS[workload])
+    for workload, names in _ABLATED.items()
+    for name in names
 )
 #: Scenarios for which it makes a difference that prompts have been seen before.
 _CACHING = ("prompt_caching", "everything")
