@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tokenopt_pipeline.domain.batch_policy import BatchPolicy, Mode, after_last_round, choose_mode
+from tokenopt_pipeline.domain.batch_policy import BatchPolicy, Mode, after_last_round, choose_mode, out_of_time
 
 PATIENT = BatchPolicy(deadline_h=48)
 
@@ -35,6 +35,13 @@ def mode(policy: BatchPolicy = PATIENT, **changes: Any) -> Mode:
         (BatchPolicy(), {}, "sync", "Answers may take 0 h, and a batch at openai may take 24 h."),
         (BatchPolicy(deadline_h=24), {"provider": "google"}, "sync", "a batch at google may take 48 h"),
         (BatchPolicy(deadline_h=24), {}, "async", "answers may take 24 h"),
+        (
+            BatchPolicy(deadline_h=47),
+            {"converses": True},
+            "sync",
+            "a conversation's 2 batches at openai may take 48 h",
+        ),
+        (BatchPolicy(deadline_h=48), {"converses": True}, "async", "answers may take 48 h"),
         (PATIENT, {"packs": 19}, "sync", "Only 19 packs go there, and a batch takes 20 or more."),
         (PATIENT, {"usd_batch": Decimal(2)}, "sync", "A batch costs no less there."),
     ],
@@ -46,6 +53,14 @@ def test_the_mode_follows_from_declared_inputs_and_says_why(
     assert found.name == name
     assert reason in found.reason
     assert found.reason.endswith(".")
+
+
+def test_a_conversation_is_out_of_time_when_one_more_batch_could_end_after_the_deadline() -> None:
+    policy = BatchPolicy(deadline_h=48)
+    assert out_of_time(policy, provider="openai", age_h=24.0) is None
+    late = out_of_time(policy, provider="openai", age_h=24.1)
+    assert late == "it began 24.1 h ago, and one more batch at openai may take 24 h"
+    assert out_of_time(BatchPolicy(), provider="openai", age_h=1_000.0) is None
 
 
 def test_blocks_leave_the_last_round_as_the_policy_says() -> None:

@@ -21,6 +21,7 @@ from tokenopt_pipeline.domain.bridge import (
     Gauges,
     Loop,
     StopCause,
+    after_deadline,
     after_rejection,
     after_response,
     after_tools,
@@ -247,6 +248,14 @@ def test_a_request_that_the_provider_refuses_is_asked_plainly() -> None:
     step = after_rejection(_loop(), "custom: 400: tools are not supported")
     assert (step.cause, step.loop.requests) == (StopCause.REJECTED, 1)
     assert "400: tools are not supported; the pack is asked plainly" in step.reason
+
+
+def test_a_conversation_whose_next_batch_could_end_too_late_is_asked_plainly() -> None:
+    step = after_deadline(_loop(), "it began 30.0 h ago", 48.0)
+    assert step.cause is StopCause.DEADLINE
+    assert step.reason == (
+        "bridge deadline: it began 30.0 h ago, the limit is 48 h; the pack is asked plainly, with full context."
+    )
 
 
 def test_a_prompt_with_tools_keeps_its_shared_part_in_front() -> None:

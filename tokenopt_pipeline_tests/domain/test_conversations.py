@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
-from tokenopt_pipeline.domain.conversations import CALL_TOKENS, conversation_usd, expected_conversation
+from tokenopt_pipeline.domain.conversations import (
+    CALL_TOKENS,
+    KeptConversation,
+    KeptTurn,
+    conversation_usd,
+    expected_conversation,
+)
 from tokenopt_pipeline.domain.usage import TokenUsage
+from tokenopt_pipeline_tests.factories import a_response
 
 
 def dollars(usage: TokenUsage) -> Decimal:
@@ -41,6 +49,18 @@ def test_without_a_price_nothing_is_known_of_what_it_may_cost(missing: str) -> N
 
     assert conversation_usd(BridgePolicy(), partly, Decimal(1)) is None
     assert conversation_usd(BridgePolicy(), dollars, None) is None
+
+
+def test_a_kept_conversation_knows_its_age_what_it_took_and_how_it_stood_before_a_call() -> None:
+    began = datetime(2026, 11, 26, 6, tzinfo=UTC)
+    turns = tuple(
+        KeptTurn(response=a_response(), usd=None, told=(), spent_ms=ms, call_no=no) for no, ms in ((3, 1_500), (8, 500))
+    )
+    kept = KeptConversation(began_at=began, turns=turns)
+    assert kept.spent_s == 2.0
+    assert kept.age_h(began + timedelta(hours=5, minutes=30)) == 5.5
+    assert kept.before(8) == KeptConversation(began_at=began, turns=turns[:1])
+    assert kept.before(3).turns == ()
 
 
 def test_a_round_of_tools_reads_what_is_shared_once_more_and_pays_for_the_rest_twice() -> None:

@@ -93,7 +93,9 @@ def _arm(point: str) -> None:
         "while a refusal is stored": ("take_tools_away", 2),
     }
     if point in statements:
-        conversations.change = _dying_in(conversations.change, *statements[point])
+        # What the module imported, which is no part of what it offers.
+        killed = _dying_in(vars(conversations)["change"], *statements[point])
+        setattr(conversations, "change", killed)  # noqa: B010
 
 
 def _dying_at(do: Any, nth: int) -> Any:
