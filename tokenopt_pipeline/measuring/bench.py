@@ -39,8 +39,8 @@ GROWTH = tuple(
 )
 #: Where every tier is taken out of `everything`; of what is recorded, the tiers that were.
 _ABLATED: Mapping[str, Sequence[str]] = {
-    **dict.fromkeys(("reference", "rules", "shipped"), tuple(tier.name for tier in TIERS)),
-    "bfcl": ("routing", "escalation"),
+    **{name: [tier.name for tier in TIERS] for name in ("reference", "rules", "shipped")},
+    "bfcl": ["routing", "escalation"],
 }
 ABLATION = tuple(
     CellKey(workload=workload, scenario=f"everything_without_{name}", blocks=DEFAULT_BLOCKS[workload])
