@@ -97,7 +97,8 @@ def growth(rows: Sequence[Row], workload: str) -> bytes | None:
         ]
         if len(points) > 1:
             lines.append(Line(name=scenario, points=sorted(points)))
-    return line_chart(lines, title=f"Dollars over blocks of {workload}", x="blocks", y="usd") if lines else None
+    title = f"Dollars over blocks of {workload}, {_kinds(rows, workload)}"
+    return line_chart(lines, title=title, x="blocks", y="usd") if lines else None
 
 
 def history(nights: Mapping[str, Sequence[float]], *, title: str) -> bytes | None:
