@@ -76,6 +76,7 @@ def build(
             asked,
             chunk_tokens=retrieval.chunk_tokens,
             k=retrieval.k,
+            budget_tokens=retrieval.budget_tokens,
             recall_gate=retrieval.recall_gate,
             now=SystemClock().now(),
             progress=progress,

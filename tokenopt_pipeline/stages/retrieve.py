@@ -8,15 +8,16 @@ from threading import Lock
 
 from tokenopt_pipeline.domain.contexts import unite
 from tokenopt_pipeline.domain.errors import InvalidInput
-from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, ServedIndex
+from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, IndexedRules, ServedIndex
 from tokenopt_pipeline.domain.probes import Probe, ProbeResult, recall_at
-from tokenopt_pipeline.domain.ranking import FEEDBACK, Confidence, Lists, Ranked, confidence, fused, rank
+from tokenopt_pipeline.domain.ranking import CERTAIN, FEEDBACK, Confidence, Lists, Ranked, confidence, fused, rank
 from tokenopt_pipeline.domain.retrieval import PackFindings
 from tokenopt_pipeline.domain.triggers import Find, RuleBook, block_scopes
 from tokenopt_pipeline.ports import ChunkSearch, Embedder
 
 #: Length of the lists that are fused; twice as many changed nothing on Cranfield's even questions.
 LIST_LENGTH = 50
+_NO_RULES = IndexedRules(rules=(), untold={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class PackContext:
 class _Rules:
     book: RuleBook
     rules: Mapping[int, IndexedRule]
+    known: IndexedRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +84,12 @@ class Retrieval:
     _embedders: dict[tuple[str, int], Embedder] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def rank(self, index: ServedIndex, query: Query, *, k: int) -> Found:
-        """The k chunks that the text needs most, the best first."""
+    def rank(self, index: ServedIndex, query: Query, *, k: int, room_tokens: int = 0) -> Found:
+        """The k chunks that the text needs most, the best first; more where more rules fire.
+
+        With room for whatever no trigger can tell about, that is among them, and nothing is in doubt: no rule fires, so none
+        is needed.
+        """
         if not query.text.strip():
             raise InvalidInput("a search needs some words")
         rules = self._rules(index)
@@ -93,23 +99,24 @@ class Retrieval:
         asked = "\n".join((query.text, *query.explained, *explained))
         first, lists = self._lists(index, asked, query.text)
         fired = {no: rules.rules[no].trigger for no in firing.fired}
-        ranked = rank(lists, fired, most=k)
+        is_certain = rules.known.decide_within(room_tokens)
+        ranked = rank(lists, fired, most=k, standing=tuple(rules.known.untold) if is_certain else ())
         return Found(
             ranked=tuple(ranked),
-            confidence=confidence(first, ranked),
+            confidence=CERTAIN if is_certain else confidence(first, ranked),
             explained=explained,
             undecided=len(firing.undecided),
         )
 
     def hits(self, index: ServedIndex, query: Query, *, k: int) -> list[Hit]:
-        """The same with the chunks themselves."""
-        ranked = self.rank(index, query, k=k).ranked
+        """The first k with the chunks themselves."""
+        ranked = self.rank(index, query, k=k).ranked[:k]
         chunks = {chunk.chunk_no: chunk for chunk in self.search.chunks(index, [each.chunk_no for each in ranked])}
         return [Hit(chunk=chunks[each.chunk_no], ranked=each) for each in ranked]
 
     def pack(self, index: ServedIndex, queries: Sequence[Query], *, k: int, budget_tokens: int) -> PackContext:
         """The union of what a pack's blocks need, for `domain.retrieval.decide_context` to judge."""
-        found = [self.rank(index, query, k=k) for query in queries]
+        found = [self.rank(index, query, k=k, room_tokens=budget_tokens) for query in queries]
         numbers = {each.chunk_no for one in found for each in one.ranked}
         chunks = {chunk.chunk_no: chunk for chunk in self.search.chunks(index, sorted(numbers))}
         united = unite(
@@ -126,12 +133,13 @@ class Retrieval:
             chunks=tuple(chunks[number] for number in united.chunk_nos),
         )
 
-    def probe(self, index: ServedIndex, probe: Probe, *, k: int) -> ProbeResult:
-        """What a search makes of one probe."""
-        found = self.rank(index, Query(text=probe.query), k=k)
+    def probe(self, index: ServedIndex, probe: Probe, *, k: int, budget_tokens: int) -> ProbeResult:
+        """What a search makes of one probe, as a pack of it alone would carry it."""
+        found = self.rank(index, Query(text=probe.query), k=k, room_tokens=budget_tokens)
         chunks = {c.chunk_no: c for c in self.search.chunks(index, [each.chunk_no for each in found.ranked])}
         names = [chunks[each.chunk_no].source_name for each in found.ranked]
-        return ProbeResult(probe=probe, recall=recall_at(names, probe.relevant, k), confidence=found.confidence)
+        recall = recall_at(names, probe.relevant, len(names))
+        return ProbeResult(probe=probe, recall=recall, confidence=found.confidence)
 
     def _lists(self, index: ServedIndex, asked: str, name: str) -> tuple[Lists, Lists]:
         """The lists as they were found, and with the meaning looked for again from where the first results lie."""
@@ -147,9 +155,10 @@ class Retrieval:
     def _rules(self, index: ServedIndex) -> _Rules:
         with self._lock:
             if index.index_no not in self._books:
-                rules = {rule.chunk_no: rule for rule in self.search.rules(index)} if index.n_rules else {}
+                known = self.search.rules(index) if index.n_rules else _NO_RULES
+                rules = {rule.chunk_no: rule for rule in known.rules}
                 book = RuleBook({number: rule.trigger for number, rule in rules.items()})
-                self._books[index.index_no] = _Rules(book=book, rules=rules)
+                self._books[index.index_no] = _Rules(book=book, rules=rules, known=known)
             return self._books[index.index_no]
 
     def _embedder(self, name: str, dimension: int) -> Embedder:

@@ -192,7 +192,7 @@ def _build_nothing(rig: ReferenceRig) -> object:
         retrieval=rig.retrieval,
         embedder=None,
     )
-    return indexing.build("guide", [], [], chunk_tokens=50, k=3, recall_gate=0.9, now=NOW)
+    return indexing.build("guide", [], [], chunk_tokens=50, k=3, budget_tokens=10, recall_gate=0.9, now=NOW)
 
 
 def test_text_that_postgres_cannot_keep_is_indexed_all_the_same(rig: ReferenceRig) -> None:
