@@ -122,7 +122,7 @@ def bars(lines: Sequence[Line]) -> Iterator[Bar]:
         yield _bar(f"at most ${most} {where}", clean, _usd, partial(_costs_at_most, most))
         yield _bar(f"all right under all faults together, {where}", faulty, _outcome, lambda x: x.right == n)
         if clean is not None and faulty is not None and clean.output_tokens:
-            extra = faulty.output_tokens / clean.output_tokens - 1
+            extra = (faulty.output_tokens - clean.output_tokens) / clean.output_tokens
             yield Bar(name=f"at most 10 % more output for it, {where}", found=f"{extra:+.1%}", is_met=extra <= 0.1)
         again = 0 if peer.endswith("batch") else _IN_FLIGHT
         for condition, when in (("kill", "killed"), ("kill_in_submit", "killed inside submit")):

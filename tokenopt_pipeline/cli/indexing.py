@@ -193,6 +193,7 @@ def _shown(served: ServedIndex) -> dict[str, Any]:
         "index": served.index_no,
         "digest": served.recipe_digest,
         "chunks": served.n_chunks,
+        "sections": served.n_sections,
         "rules": served.n_rules,
         "chunk_tokens": served.chunk_tokens,
         "embedder": served.embedder,

@@ -45,6 +45,8 @@ class ServedIndex:
     embedder: str | None
     dimension: int | None
     n_chunks: int
+    n_sections: int
+    #: Of the sections, those with a trigger.
     n_rules: int
     built_at: datetime
     #: The sources registered now are not those it was built from.

@@ -61,6 +61,11 @@ class Cell:
     outcomes: Sequence[BlockOutcome] = ()
     #: Seconds, milliseconds, MiB; never compared byte by byte.
     spent: Mapping[str, float | None] = field(default_factory=dict)
+    #: Of the reference's index: probes that were not used to set its threshold, and the mean recall on those that it trusts.
+    probes: int | None = None
+    recall: float | None = None
+    #: What packs carried of the reference -> how many did.
+    carried: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +110,11 @@ class Row:
     score_change: float | None = None
     score_low: float | None = None
     score_high: float | None = None
+    #: Of the reference's index: probes that were not used to set its threshold, and the mean recall on those that it trusts.
+    probes: int | None = None
+    recall: float | None = None
+    #: What packs carried of the reference -> how many did.
+    carried: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> CellKey:
@@ -248,6 +258,9 @@ def _row(repeats: Sequence[Cell], baseline: Cell | None, marks: Sequence[bool | 
         score_change=None if scored is None else round(scored.mean, _DIGITS),
         score_low=None if scored is None else round(scored.low, _DIGITS),
         score_high=None if scored is None else round(scored.high, _DIGITS),
+        probes=cell.probes,
+        recall=None if cell.recall is None else round(cell.recall, _DIGITS),
+        carried=cell.carried,
     )
 
 

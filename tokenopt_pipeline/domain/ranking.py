@@ -32,8 +32,7 @@ class Evidence(StrEnum):
 class Confidence:
     """How sure a search is of what it found."""
 
-    #: 0 to 1: the best of cosine similarity and the share of the query's information; 1 for a rule or a name, and where
-    #: triggers alone decide.
+    #: 0 to 1: the best of cosine similarity and the share of the query's information; 1 for a rule or a name.
     score: float
     #: 0 to 1: how far the best hit stands above the first one left out.
     margin: float
@@ -104,14 +103,20 @@ def rank(lists: Lists, fired: Mapping[int, Trigger], *, most: int, standing: Seq
     return ranked[: max(most, len(needed))]
 
 
-#: Of a search that left nothing to words and meaning.
-CERTAIN = Confidence(score=1.0, margin=1.0)
+#: Whatever has a trigger was asked and does not speak, and whatever has none is carried. Surer than any likeness and less sure than a rule that does:
+#: whether such silence is trusted is for the probes to say, on which some rule should have spoken.
+SILENCE = Confidence(score=1.0, margin=0.0)
 
 
-def confidence(lists: Lists, ranked: Sequence[Ranked]) -> Confidence:
-    """How sure the search is; 0 and 0 when it found nothing."""
-    if any(hit.evidence is not Evidence.TEXT for hit in ranked):
-        return CERTAIN
+def confidence(lists: Lists, ranked: Sequence[Ranked], *, all_asked: bool = False) -> Confidence:
+    """How sure the search is; 0 and 0 when it found nothing.
+
+    `all_asked`: every section of the index could be told to be needed or not, or is among the ranked.
+    """
+    if any(hit.evidence in (Evidence.RULE, Evidence.NAME) for hit in ranked):
+        return Confidence(score=1.0, margin=1.0)
+    if all_asked:
+        return SILENCE
     similar = [max(cosine, 0.0) for _, cosine in lists.meaning]
     shared = [share for _, share in lists.words]
     measured = similar or shared

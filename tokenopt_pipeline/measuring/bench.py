@@ -27,6 +27,7 @@ DEFAULT_BLOCKS: Mapping[str, int] = {
     "cuad": 150,
     "contract_nli": 100,
     "style": 60,
+    "guide": 60,
     "sroie": 150,
     "bfcl": 351,
     "rte_packs": 269,
@@ -39,8 +40,8 @@ GROWTH = tuple(
 )
 #: Where every tier is taken out of `everything`; of what is recorded, the tiers that were.
 _ABLATED: Mapping[str, Sequence[str]] = {
-    **dict.fromkeys(("reference", "rules", "shipped"), [tier.name for tier in TIERS]),
-    "bfcl": ["routing", "escalation"],
+    **dict.fromkeys(("reference", "rules", "shipped"), tuple(tier.name for tier in TIERS)),
+    "bfcl": ("routing", "escalation"),
 }
 ABLATION = tuple(
     CellKey(workload=workload, scenario=f"everything_without_{name}", blocks=DEFAULT_BLOCKS[workload])
@@ -191,6 +192,8 @@ def read_cell(key: CellKey, printed: Mapping[str, Any]) -> Cell:
         blocks_by_model=counts["blocks_by_model"],
         outcomes=tuple(BlockOutcome(**outcome) for outcome in printed["outcomes"]),
         spent=printed["spent"],
+        **printed.get("index", {}),
+        carried=printed.get("carried", {}),
     )
 
 

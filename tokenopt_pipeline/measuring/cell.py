@@ -72,8 +72,11 @@ def measure(order: CellOrder, settings: Settings) -> dict[str, Any]:
     request = request_for(can.scenario, workload, under, collection=_COLLECTION)
     url = assembly.open_database(settings)
     with connect(url, application="tokenopt benchmark") as connection:
+        index: dict[str, Any] = {}
         if can.scenario.uses_reference:
-            build_guide(connection, settings, workload.reference, workload.probes, request.resolved.policy.retrieval)
+            retrieval = request.resolved.policy.retrieval
+            measured = build_guide(connection, settings, workload.reference, workload.probes, retrieval)
+            index = {"probes": measured.n, "recall": measured.recall}
             references = assembly.references_on(connection)
             known = know(request.schema, request.resolved.policy, references=references, tokenizer=O200kTokenizer())
             request = replace(request, known=known)
@@ -89,7 +92,8 @@ def measure(order: CellOrder, settings: Settings) -> dict[str, Any]:
             stopped = str(problem)
         spent: dict[str, float | None] = {"wall_s": time.perf_counter() - began, "cpu_s": _cpu_s() - before}
         spent |= _waits(connection, run)
-        return {**head, "refusal": None, "stopped": stopped, **_counted(connection, run), "spent": spent}
+        counted = _counted(connection, run)
+        return {**head, "refusal": None, "stopped": stopped, **counted, "index": index, "spent": spent}
 
 
 def _recorded(order: CellOrder, workload: Workload, scenario: Scenario, settings: Settings) -> dict[str, Any]:
@@ -168,6 +172,7 @@ def _counted(connection: Connection, run: Run) -> dict[str, Any]:
             "tokens": {name: int(ledger[name]) for name in classes},
             "blocks_by_model": dict(sorted(models.items())),
         },
+        "carried": {kind: sum(causes.values()) for kind, causes in sorted(summary["contexts"].items())},
         "outcomes": [
             {"status": b["status"], "rule": b["rule_id"], "error": b["error_class"], "answer": b["answer"]}
             for b in exported

@@ -21,7 +21,7 @@ _COLUMNS = (
     + list(_TOKENS)
     + [f"usd_{kind}" for kind in KINDS]
     + "saved ai_complete skipped failed violations fields agreement quality_change quality_low quality_high marked lost".split()
-    + "score score_change score_low score_high".split()
+    + "score score_change score_low score_high probes recall".split()
     + "repeats repeats_identical not_available".split()
 )
 
@@ -98,14 +98,14 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
     yield (
         "| scenario | kind | blocks | cache | calls | input | read from cache | written | output | "
         f"{' | '.join(f'usd {kind}' for kind in KINDS)} | saved | answered | skipped | failed | violations | agreement | "
-        "quality change (95 %) | answers lost | right, recorded | change recorded (95 %) |"
+        "quality change (95 %) | answers lost | right, recorded | change recorded (95 %) | recall, unseen probes |"
     )
-    yield "|---" * 22 + "|"
+    yield "|---" * 23 + "|"
     for row in rows:
         if row.not_available is not None:
             yield (
                 f"| {row.scenario} | {row.kind} | {row.blocks} | {row.cache} | not available: {row.not_available} "
-                + "| " * 17
+                + "| " * 18
                 + "|"
             )
             continue
@@ -130,6 +130,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
             "—" if row.lost is None else f"{row.lost} of {row.marked}",
             percent(row.score),
             points(row.score_change, row.score_low, row.score_high),
+            recall(row),
         ]
         yield "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |"
 
@@ -159,6 +160,11 @@ def points(change: float | None, low: float | None, high: float | None) -> str:
     if change is None or low is None or high is None:
         return "—"
     return f"{change * 100:+.1f} pp ({low * 100:+.1f} to {high * 100:+.1f})"
+
+
+def recall(row: Row) -> str:
+    """`99.0 % (n 97)`; a dash where nothing is looked up."""
+    return "—" if row.recall is None else f"{percent(row.recall)} (n {row.probes})"
 
 
 def tokens_of(row: Row) -> list[int | str]:

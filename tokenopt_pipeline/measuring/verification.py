@@ -16,7 +16,7 @@ from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.gates import Gates
 from tokenopt_pipeline.domain.measurements import BASELINE, CellKey, Row, Timing
 from tokenopt_pipeline.domain.policy import Policy
-from tokenopt_pipeline.measuring.comparison import KINDS, RECORDED, percent, points, tokens_of, usd_by_kind
+from tokenopt_pipeline.measuring.comparison import KINDS, RECORDED, percent, points, recall, tokens_of, usd_by_kind
 from tokenopt_pipeline.measuring.judging import TierVerdict, judge_tier, tiers_of
 
 DEFAULT_PATH = Path("dev-todos/_complete/2026-0211-worker-token-optimization-verification.md")
@@ -243,9 +243,9 @@ def _profile(found: Verification) -> Iterator[str]:
 def _quality(rows: Sequence[Row]) -> Iterator[str]:
     yield (
         "| workload | scenario | kind | one outcome per block | failed | fields that agree with the baseline | change (95 %) | "
-        "marked answers skipped | right, recorded | change recorded (95 %) |"
+        "marked answers skipped | right, recorded | change recorded (95 %) | recall, unseen probes |"
     )
-    yield "|---" * 10 + "|"
+    yield "|---" * 11 + "|"
     for row in rows:
         if row.not_available is not None or row.scenario == BASELINE:
             continue
@@ -257,7 +257,7 @@ def _quality(rows: Sequence[Row]) -> Iterator[str]:
         right = points(row.score_change, row.score_low, row.score_high)
         yield (
             f"| {row.workload} | {row.scenario} | {row.kind} | {'yes' if row.violations == 0 else f'NO: {row.violations}'} | "
-            f"{row.outcomes.get('failed', 0)} | {agreed} | {change} | {lost} | {percent(row.score)} | {right} |"
+            f"{row.outcomes.get('failed', 0)} | {agreed} | {change} | {lost} | {percent(row.score)} | {right} | {recall(row)} |"
         )
 
 

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tokenopt_pipeline.adapters.chunking import read_reference
 from tokenopt_pipeline.adapters.files import load_schema
 from tokenopt_pipeline.adapters.readers import read_document
 from tokenopt_pipeline.domain.errors import NotFound
 from tokenopt_pipeline.domain.fingerprints import digest
+from tokenopt_pipeline.domain.references import whole_text
 from tokenopt_pipeline.measuring import real_documents, recorded, recorded_packs, rule_book
 
 #: The sandbox counts characters divided by four; the reference workload is stated in tokens.
@@ -86,7 +88,9 @@ class Workload:
             return {**schema, "references": [reference]}
         if self.reference:
             prompt = dict(schema.get("prompt_config", {}))
-            whole = "\n\n".join(text for _, text in sorted(self.reference.items()))
+            # As the product tells a reference whole, so that a tier is not flattered by the marks of files.
+            files = (read_reference(name, text.encode()) for name, text in sorted(self.reference.items()))
+            whole = "\n\n".join(map(whole_text, files))
             prompt["system_instructions"] = f"{prompt.get('system_instructions', '')}\n\n{whole}"
             schema["prompt_config"] = prompt
         return schema
@@ -184,16 +188,27 @@ def contract_nli(data: Path) -> Workload:
     return _real("contract_nli", "ContractNLI agreements, CC-BY-4.0", schema, real_documents.contract_nli(data))
 
 
-def rust_book(data: Path) -> Workload:
-    """Prose and code of the Rust book, reviewed for style under a real style guide."""
-    name, schema = load_schema("prose-style")
+def style_rules(data: Path) -> Workload:
+    """Prose and code of the Rust book, reviewed under the rules of four real styles."""
+    rules, probes = real_documents.style_rules(data)
+    return _reviewed("style", data, reference=rules, probes=probes)
+
+
+def style_guide(data: Path) -> Workload:
+    """The same under the pages of a real style guide, which say in prose what they are about."""
+    pages = real_documents.style_guide(data)
+    return _reviewed("guide", data, reference=pages, probes=list(real_documents.titles(pages)))
+
+
+def _reviewed(name: str, data: Path, *, reference: Mapping[str, str], probes: Sequence[tuple[str, str]]) -> Workload:
+    ref, schema = load_schema("prose-style")
     return Workload(
-        name="style",
+        name=name,
         source="The Rust Programming Language, MIT or Apache-2.0",
-        schema={**schema, "ref": name, "retrieval": "none"},
+        schema={**schema, "ref": ref, "retrieval": "none"},
         blocks=tuple(SourceBlock(type=t, text=x, carries=c) for t, x, c in real_documents.rust_book(data)),
-        reference=(guide := real_documents.style_guide(data)),
-        probes=tuple(real_documents.titles(guide)),
+        reference=reference,
+        probes=tuple(probes),
     )
 
 
@@ -253,7 +268,8 @@ _ALWAYS: Mapping[str, Callable[[], Workload]] = {
 _REAL: Mapping[str, Callable[[Path], Workload]] = {
     "cuad": cuad,
     "contract_nli": contract_nli,
-    "style": rust_book,
+    "style": style_rules,
+    "guide": style_guide,
     "sroie": sroie,
     "bfcl": bfcl,
     "rte_packs": rte_packs,

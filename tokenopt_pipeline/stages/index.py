@@ -139,4 +139,5 @@ class Indexing:
         for nth, probe in enumerate(probes, start=1):
             results.append(self.retrieval.probe(index, probe, k=k, budget_tokens=budget_tokens))
             progress("probe", nth, len(probes))
-        self.indexes.calibrate(index, calibrate(results, gate=gate))
+        silent = self.retrieval.can_be_silent(index, room_tokens=budget_tokens)
+        self.indexes.calibrate(index, calibrate(results, gate=gate, can_be_silent=silent))

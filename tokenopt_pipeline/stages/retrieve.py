@@ -10,9 +10,9 @@ from tokenopt_pipeline.domain.contexts import unite
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, IndexedRules, ServedIndex
 from tokenopt_pipeline.domain.probes import Probe, ProbeResult, recall_at
-from tokenopt_pipeline.domain.ranking import CERTAIN, FEEDBACK, Confidence, Lists, Ranked, confidence, fused, rank
+from tokenopt_pipeline.domain.ranking import FEEDBACK, Confidence, Lists, Ranked, confidence, fused, rank
 from tokenopt_pipeline.domain.retrieval import PackFindings
-from tokenopt_pipeline.domain.triggers import Find, RuleBook, block_scopes
+from tokenopt_pipeline.domain.triggers import Find, Firing, RuleBook, block_scopes
 from tokenopt_pipeline.ports import ChunkSearch, Embedder
 
 #: Length of the lists that are fused; twice as many changed nothing on Cranfield's even questions.
@@ -87,26 +87,31 @@ class Retrieval:
     def rank(self, index: ServedIndex, query: Query, *, k: int, room_tokens: int = 0) -> Found:
         """The k chunks that the text needs most, the best first; more where more rules fire.
 
-        With room for whatever no trigger can tell about, that is among them, and nothing is in doubt: no rule fires, so none
-        is needed.
+        With room for whatever no trigger can tell about, that is among them, and silence says that nothing else is needed.
         """
         if not query.text.strip():
             raise InvalidInput("a search needs some words")
+        firing, explained = self._fired(index, query)
         rules = self._rules(index)
-        scopes, text = block_scopes(query.block_type, query.text)
-        firing = rules.book.fire(text, self.find, scopes=scopes)
-        explained = tuple(_explained(rules.rules[no], words) for no, words in firing.fired.items())
         asked = "\n".join((query.text, *query.explained, *explained))
         first, lists = self._lists(index, asked, query.text)
         fired = {no: rules.rules[no].trigger for no in firing.fired}
-        is_certain = rules.known.decide_within(room_tokens)
-        ranked = rank(lists, fired, most=k, standing=tuple(rules.known.untold) if is_certain else ())
+        is_told = rules.known.decide_within(room_tokens)
+        ranked = rank(lists, fired, most=k, standing=tuple(rules.known.untold) if is_told else ())
         return Found(
             ranked=tuple(ranked),
-            confidence=CERTAIN if is_certain else confidence(first, ranked),
+            confidence=confidence(first, ranked, all_asked=is_told and not firing.undecided),
             explained=explained,
             undecided=len(firing.undecided),
         )
+
+    def explained(self, index: ServedIndex, query: Query) -> tuple[str, ...]:
+        """What the index's rules say of the text, in their words."""
+        return self._fired(index, query)[1]
+
+    def can_be_silent(self, index: ServedIndex, *, room_tokens: int) -> bool:
+        """Whether a block on which no rule fires can be told to need none, see `ranking.SILENCE`."""
+        return self._rules(index).known.decide_within(room_tokens)
 
     def hits(self, index: ServedIndex, query: Query, *, k: int) -> list[Hit]:
         """The first k with the chunks themselves."""
@@ -151,6 +156,12 @@ class Retrieval:
         if vector is None or not results:
             return lists, lists
         return lists, self.search.closer(index, lists, vector=vector, first=results, n=LIST_LENGTH)
+
+    def _fired(self, index: ServedIndex, query: Query) -> tuple[Firing, tuple[str, ...]]:
+        rules = self._rules(index)
+        scopes, text = block_scopes(query.block_type, query.text)
+        firing = rules.book.fire(text, self.find, scopes=scopes)
+        return firing, tuple(_explained(rules.rules[no], words) for no, words in firing.fired.items())
 
     def _rules(self, index: ServedIndex) -> _Rules:
         with self._lock:

@@ -7,8 +7,8 @@ from tokenopt_pipeline.domain.retrieval import IndexStanding
 from tokenopt_pipeline.domain.triggers import Trigger, TriggerKind
 
 
-def test_an_index_stands_as_its_sources_and_probes_say() -> None:
-    index = ServedIndex(
+def an_index() -> ServedIndex:
+    return ServedIndex(
         index_no=1,
         name="style",
         recipe_digest="d",
@@ -16,13 +16,16 @@ def test_an_index_stands_as_its_sources_and_probes_say() -> None:
         embedder=None,
         dimension=None,
         n_chunks=1,
-        n_rules=0,
+        n_sections=sections,
+        n_rules=rules,
         built_at=datetime(2026, 11, 1, tzinfo=UTC),
         is_stale=True,
         calibration=None,
     )
 
-    assert index.standing == IndexStanding(name="style", is_stale=True, calibration=None)
+
+def test_an_index_stands_as_its_sources_and_probes_say() -> None:
+    assert an_index().standing == IndexStanding(name="style", is_stale=True, calibration=None)
 
 
 def test_a_chunk_is_shown_with_its_names() -> None:

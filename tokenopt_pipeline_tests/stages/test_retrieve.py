@@ -11,7 +11,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.indexes import ServedIndex
 from tokenopt_pipeline.domain.probes import Probe
-from tokenopt_pipeline.domain.ranking import Confidence, Evidence
+from tokenopt_pipeline.domain.ranking import SILENCE, Confidence, Evidence
 from tokenopt_pipeline.stages.retrieve import Query
 from tokenopt_pipeline_tests.stages.reference_rig import ReferenceRig
 
@@ -148,13 +148,13 @@ def carried(
     return [chunk.source_name for chunk in context.chunks], list(context.findings.confidences)
 
 
-def test_where_no_rule_fires_nothing_is_in_doubt_and_what_no_block_tells_is_carried(rig: ReferenceRig) -> None:
+def test_where_no_rule_fires_silence_is_told_and_what_no_block_tells_is_carried(rig: ReferenceRig) -> None:
     rig.embedder = None
 
     names, confidences = carried(rig, ["Nothing of it stands here.", "They are not here."], budget_tokens=40)
 
     assert names == ["s/Are.yml", "s/Spelling.yml"]
-    assert confidences == [Confidence(score=1, margin=1)] * 2
+    assert confidences == [SILENCE, Confidence(score=1, margin=1)]
 
 
 def test_without_room_for_what_no_block_tells_silent_rules_leave_a_doubt(rig: ReferenceRig) -> None:
