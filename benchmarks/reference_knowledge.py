@@ -157,6 +157,7 @@ def _prepare(connection: Connection) -> None:
         probes,
         chunk_tokens=retrieval.chunk_tokens,
         k=retrieval.k,
+        budget_tokens=retrieval.budget_tokens,
         recall_gate=retrieval.recall_gate,
         now=now,
     )

@@ -100,6 +100,7 @@ def built(indexes: Indexing, labelled: LabelledSet) -> ServedIndex:
         [],
         chunk_tokens=RetrievalPolicy().chunk_tokens,
         k=8,
+        budget_tokens=RetrievalPolicy().budget_tokens,
         recall_gate=0.95,
         now=datetime.now(UTC),  # noqa: TID251 - a benchmark is an edge
     )
@@ -135,7 +136,7 @@ def ways(
 ) -> Iterator[tuple[str, Ranker]]:
     """Each part alone, parts together, and the whole."""
     sources = {c.chunk_no: c.source_name for c in search.chunks(index, range(1, index.n_chunks + 1))}
-    rules = {rule.chunk_no: rule for rule in search.rules(index)}
+    rules = {rule.chunk_no: rule for rule in search.rules(index).rules}
     book = RuleBook({no: rule.trigger for no, rule in rules.items()})
     assert index.embedder is not None  # built with one
     assert index.dimension is not None  # likewise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
@@ -89,7 +90,9 @@ def _trigger(rule: Mapping[str, Any]) -> tuple[Trigger | None, list[str]]:
         trouble.append(f"its exceptions are not used, {exceptional}")
     if not phrases and (not usable or (kind is not TriggerKind.EXISTENCE and len(usable) < len(patterns))):
         return None if kind is not TriggerKind.SENTENCE_CASE else _built(rule, kind, (), (), exceptions), trouble
-    return _built(rule, kind, phrases, tuple(usable), () if exceptional else exceptions), trouble
+    built = _built(rule, kind, phrases, tuple(usable), () if exceptional else exceptions)
+    # Of exceptions that are not used it only fires too often.
+    return (replace(built, is_complete=False) if len(trouble) > (exceptional is not None) else built), trouble
 
 
 def _usable(kind: TriggerKind, patterns: Sequence[str], ignore_case: bool) -> tuple[list[str], list[str]]:

@@ -33,6 +33,7 @@ class ReferenceIndexConfig(dg.Config):
     embedder: str = RetrievalPolicy().embedder
     chunk_tokens: int = RetrievalPolicy().chunk_tokens
     k: int = RetrievalPolicy().k
+    budget_tokens: int = RetrievalPolicy().budget_tokens
     recall_gate: float = RetrievalPolicy().recall_gate
 
 
@@ -52,6 +53,7 @@ def reference_index(
             [] if reference.probes is None else load_probes(Path(reference.probes)),
             chunk_tokens=config.chunk_tokens,
             k=config.k,
+            budget_tokens=config.budget_tokens,
             recall_gate=config.recall_gate,
             now=SystemClock().now(),
         )

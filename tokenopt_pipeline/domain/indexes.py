@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,11 +54,6 @@ class ServedIndex:
     calibration: Calibration | None
 
     @property
-    def speaks_for_itself(self) -> bool:
-        """Whether every section is a rule with a trigger, so that what a block needs can be told and not only guessed."""
-        return self.n_rules == self.n_sections > 0
-
-    @property
     def standing(self) -> IndexStanding:
         """What the safety decision asks of it."""
         return IndexStanding(name=self.name, is_stale=self.is_stale, calibration=self.calibration)
@@ -91,6 +87,28 @@ class IndexedRule:
     #: The first line of its text.
     message: str
     trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedRules:
+    """What of an index has a trigger, and what has none."""
+
+    #: In the order of the index.
+    rules: tuple[IndexedRule, ...]
+    #: Chunks that no trigger of their section speaks for, or one whose silence says nothing: number -> tokens.
+    untold: Mapping[int, int]
+
+    @property
+    def untold_tokens(self) -> int:
+        """Of all untold chunks."""
+        return sum(self.untold.values())
+
+    def decide_within(self, room_tokens: int) -> bool:
+        """Whether a block's triggers alone can tell what it needs: whatever they cannot tell about fits into half the room.
+
+        The other half is for the rules that fire.
+        """
+        return bool(self.rules) and self.untold_tokens * 2 <= room_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,9 +73,10 @@ def ndcg_at(ranked: Sequence[str], gains: dict[str, float], k: int) -> float:
 def calibrate(results: Sequence[ProbeResult], *, gate: float, can_be_silent: bool = False) -> Calibration:
     """The threshold that trusts most of one half's probes at a mean recall of at least `gate`, tried on the other half.
 
-    Halves are told by a digest of the query, so that the order of the probes does not matter. `can_be_silent`: every section of
-    the index is a rule, so that a block on which none fires needs none (`ranking.SILENCE`). Of every probe some rule should
-    have spoken; silence is trusted when all of them together reach the gate, those on which none spoke included.
+    Halves are told by a digest of the query, so that the order of the probes does not matter. `can_be_silent`: whatever of
+    the index has no trigger is carried anyway, so that a block on which no rule fires needs no more (`ranking.SILENCE`). Of
+    every probe some rule should have spoken; silence is trusted when all of them together reach the gate, those on which
+    none spoke included.
     """
     seen = [result for result in results if _is_seen(result.probe)]
     unseen = [result for result in results if not _is_seen(result.probe)]

@@ -20,6 +20,8 @@ class Evidence(StrEnum):
 
     #: The rule's own trigger fired on the block.
     RULE = "rule"
+    #: Nothing in a block tells whether it needs the chunk, so that every block gets it.
+    STANDING = "standing"
     #: Every word of the query stands in the chunk's title and heading.
     NAME = "name"
     #: Words and meaning.
@@ -82,22 +84,26 @@ def fused(lists: Lists) -> dict[int, float]:
     return dict(sorted(scores.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
-def rank(lists: Lists, fired: Mapping[int, Trigger], *, most: int) -> list[Ranked]:
+def rank(lists: Lists, fired: Mapping[int, Trigger], *, most: int, standing: Sequence[int] = ()) -> list[Ranked]:
     """The first `most` chunks: rules that fired, then what the query names, then the rest by the fused lists.
 
-    Among the fired, the rule that its author minds most comes first, then the one whose text is closest.
+    Rules that fired and `standing` chunks, which come after them, are there even if they are more. Among the fired, the
+    rule that its author minds most comes first, then the one whose text is closest.
     """
     scores = fused(lists)
     speaking = sorted(fired, key=lambda no: (-fired[no].severity, -scores.get(no, 0.0), no))
-    named = [no for no in lists.named if no not in fired]
-    rest = [no for no in scores if no not in fired and no not in named]
-    tiers = ((Evidence.RULE, speaking), (Evidence.NAME, named), (Evidence.TEXT, rest))
-    return [
+    always = [no for no in standing if no not in fired]
+    needed = {*fired, *always}
+    named = [no for no in lists.named if no not in needed]
+    rest = [no for no in scores if no not in needed and no not in named]
+    tiers = ((Evidence.RULE, speaking), (Evidence.STANDING, always), (Evidence.NAME, named), (Evidence.TEXT, rest))
+    ranked = [
         Ranked(chunk_no=no, evidence=evidence, score=scores.get(no, 0.0)) for evidence, tier in tiers for no in tier
-    ][:most]
+    ]
+    return ranked[: max(most, len(needed))]
 
 
-#: Every section is a rule, and each was asked and does not speak. Surer than any likeness and less sure than a rule that does:
+#: Whatever has a trigger was asked and does not speak, and whatever has none is carried. Surer than any likeness and less sure than a rule that does:
 #: whether such silence is trusted is for the probes to say, on which some rule should have spoken.
 SILENCE = Confidence(score=1.0, margin=0.0)
 
@@ -105,9 +111,9 @@ SILENCE = Confidence(score=1.0, margin=0.0)
 def confidence(lists: Lists, ranked: Sequence[Ranked], *, all_asked: bool = False) -> Confidence:
     """How sure the search is; 0 and 0 when it found nothing.
 
-    `all_asked`: every section of the index is a rule that could be told to fire or not.
+    `all_asked`: every section of the index could be told to be needed or not, or is among the ranked.
     """
-    if any(hit.evidence is not Evidence.TEXT for hit in ranked):
+    if any(hit.evidence in (Evidence.RULE, Evidence.NAME) for hit in ranked):
         return Confidence(score=1.0, margin=1.0)
     if all_asked:
         return SILENCE

@@ -10,8 +10,8 @@ from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.fingerprints import digest, digest_text
 from tokenopt_pipeline.domain.triggers import Trigger
 
-#: Changes whenever the same sources would be cut into other chunks; part of an index's recipe.
-CHUNKING_VERSION = 1
+#: Changes whenever the same sources would be cut into other chunks, or read with other triggers; part of an index's recipe.
+CHUNKING_VERSION = 2
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # From the kindest cut to the rudest: between paragraphs, lines, sentences, words.

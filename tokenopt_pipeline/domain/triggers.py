@@ -54,6 +54,13 @@ class Trigger:
     most: int = 0
     #: 0 suggestion, 1 warning, 2 error: how much the rule's author minds.
     severity: int = 1
+    #: Whether it is the whole condition: a pattern that could not be used is missing otherwise.
+    is_complete: bool = True
+
+    @property
+    def decides(self) -> bool:
+        """Whether its silence says that a block keeps the rule: nothing is missing, and blocks are told apart as it asks."""
+        return self.is_complete and all(_is_told(part.strip()) for each in self.scopes for part in each.split("&"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +136,9 @@ class RuleBook:
         return found
 
 
+_BLOCK_SCOPES = frozenset({"heading", "text", "raw", "code", "list", "table", "sentence", "paragraph"})
+
+
 def block_scopes(block_type: str, text: str) -> tuple[frozenset[str], str]:
     """What a block is, in the words rules use for their scope, and its text without the marks that say so."""
     marked = re.match(r"#{1,6}[ \t]+", text)
@@ -142,6 +152,12 @@ def block_scopes(block_type: str, text: str) -> tuple[frozenset[str], str]:
 
 def _is_about(wanted: Sequence[str], scopes: frozenset[str]) -> bool:
     return not wanted or any(all(_is_in(part.strip(), scopes) for part in each.split("&")) for each in wanted)
+
+
+def _is_told(part: str) -> bool:
+    """Whether a scope may be taken for wider than it is, but never for narrower."""
+    # Links, emphasis and the like are not seen in a block; "not a first-level heading" would leave all headings out.
+    return "." not in part if part.startswith("~") else part.split(".", maxsplit=1)[0] in _BLOCK_SCOPES
 
 
 def _is_in(part: str, scopes: frozenset[str]) -> bool:

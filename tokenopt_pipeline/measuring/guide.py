@@ -38,6 +38,7 @@ def build_guide(
             [Probe(query=query, relevant=(f"{_FOLDER}/{file}",)) for query, file in probes],
             chunk_tokens=retrieval.chunk_tokens,
             k=retrieval.k,
+            budget_tokens=retrieval.budget_tokens,
             recall_gate=retrieval.recall_gate,
             now=SystemClock().now(),
         )

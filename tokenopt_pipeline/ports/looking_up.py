@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, RegisteredSource, ServedIndex, StoredReference
+from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRules, RegisteredSource, ServedIndex, StoredReference
 from tokenopt_pipeline.domain.probes import Calibration, Probe
 from tokenopt_pipeline.domain.ranking import Lists
 from tokenopt_pipeline.domain.references import Chunk, Recipe
@@ -123,8 +123,8 @@ class ChunkSearch(Protocol):
         """The lists with another meaning: the n chunks nearest to the vector moved towards the mean of the first results."""
         ...
 
-    def rules(self, index: ServedIndex) -> list[IndexedRule]:
-        """Every rule of the index, in its order."""
+    def rules(self, index: ServedIndex) -> IndexedRules:
+        """Every rule of the index, and what rules do not speak for."""
         ...
 
     def chunks(self, index: ServedIndex, chunk_nos: Sequence[int]) -> list[IndexedChunk]:

@@ -48,10 +48,8 @@ def within_budget(
     )
     if predicted.usd is None or predicted.usd <= budget:
         return request
-    prefix, task = (
-        prompt_tokens(answer_form(request.schema, policy.packing.output_form), tokenizer),
-        request.schema.task,
-    )
+    prompt = prompt_tokens(answer_form(request.schema, policy.packing.output_form), tokenizer)
+    task = request.schema.task
     # Other rules are another recipe, under which no answer is known yet.
     blocks = sort_out(request, planning, _NO_RECIPE).by_kind
     hindered = unpriced(policy, prices)
@@ -64,7 +62,7 @@ def within_budget(
     set_aside = Decimal(0)
 
     def usd(tier: str, some: Sequence[PackableBlock]) -> Decimal | None:
-        return usd_of_blocks(request, models.spec(tiers[tier]), some, prices=prices, prefix_tokens=prefix)
+        return usd_of_blocks(request, models.spec(tiers[tier]), some, prices=prices, prompt_tokens=prompt)
 
     for block_type in sorted({kind for kind, _ in blocks}):
         of_type = {tier: some for (kind, tier), some in blocks.items() if kind == block_type}

@@ -46,6 +46,7 @@ class Indexing:
         *,
         chunk_tokens: int,
         k: int,
+        budget_tokens: int,
         recall_gate: float,
         now: datetime,
         progress: Callable[[str, int, int], None] = lambda what, done, total: None,
@@ -85,7 +86,7 @@ class Indexing:
                 progress("index", 0, 1)
                 index = self.indexes.publish(name, recipe, chunks, now=now)
                 progress("index", 1, 1)
-            self._measure(index, probes, k=k, gate=recall_gate, progress=progress)
+            self._measure(index, probes, k=k, budget_tokens=budget_tokens, gate=recall_gate, progress=progress)
         served = self.indexes.serving(name)
         assert served is not None  # published above
         notes = tuple(note for source in sources for note in source.notes)
@@ -128,6 +129,7 @@ class Indexing:
         probes: Sequence[Probe],
         *,
         k: int,
+        budget_tokens: int,
         gate: float,
         progress: Callable[[str, int, int], None],
     ) -> None:
@@ -135,6 +137,7 @@ class Indexing:
             return
         results = []
         for nth, probe in enumerate(probes, start=1):
-            results.append(self.retrieval.probe(index, probe, k=k))
+            results.append(self.retrieval.probe(index, probe, k=k, budget_tokens=budget_tokens))
             progress("probe", nth, len(probes))
-        self.indexes.calibrate(index, calibrate(results, gate=gate, can_be_silent=index.speaks_for_itself))
+        silent = self.retrieval.can_be_silent(index, room_tokens=budget_tokens)
+        self.indexes.calibrate(index, calibrate(results, gate=gate, can_be_silent=silent))

@@ -25,7 +25,7 @@ from tokenopt_pipeline.domain.retrieval import ContextKind
 from tokenopt_pipeline.domain.routing import ModelRef, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
-from tokenopt_pipeline.stages.contexts import NOTHING_KNOWN, Known, PrefixCosts, check_room, expected_context
+from tokenopt_pipeline.stages.contexts import Known, PrefixCosts, check_room, expected_context
 from tokenopt_pipeline.stages.legs import Leg, legs_of
 from tokenopt_pipeline.stages.modes import mode_for
 from tokenopt_pipeline.stages.plan import (
@@ -116,7 +116,6 @@ def predict_run(
     check_askable(request, models=models, prices=prices, validators=validators)
     policy, schema = request.resolved.policy, request.schema
     prompt = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
-    prefix = prompt + request.known.knowledge.n_tokens
     check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     sorted_out = sort_out(request, planning, recipe_of(request, models))
     legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, unpriced(policy, prices))
@@ -135,7 +134,7 @@ def predict_run(
     kept = sum(len(routed.blocks) for routed in sorted_out.by_route.values())
 
     def per_block(ref: ModelRef, blocks: Sequence[PackableBlock]) -> float | None:
-        usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prefix_tokens=prefix)
+        usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prompt_tokens=prompt)
         return None if usd is None else float(usd / len(blocks))
 
     return Prediction(
@@ -157,16 +156,19 @@ def predict_run(
 
 
 def usd_of_blocks(
-    request: RunRequest, model: ModelSpec, blocks: Sequence[PackableBlock], *, prices: Prices, prefix_tokens: int
+    request: RunRequest, model: ModelSpec, blocks: Sequence[PackableBlock], *, prices: Prices, prompt_tokens: int
 ) -> Decimal | None:
-    """Dollars for asking one model about the blocks and nothing else; None without a known price."""
+    """Dollars for asking one model about the blocks and nothing else, with what a pack is expected to carry of references.
+
+    `prompt_tokens` is our tokenizer's count of system prompt and output schema. None without a known price.
+    """
     planner = _Planner(
         request=request,
         models=_Only(model),
         prices=prices,
         learned=NOTHING_LEARNED,
-        known=NOTHING_KNOWN,
-        prompts=dict.fromkeys(Asks, prefix_tokens),
+        known=request.known,
+        prompts=dict.fromkeys(Asks, prompt_tokens),
     )
     # Which tier it stands for makes no difference to what one block costs.
     planner.take(Leg(asks=Asks.ANSWER, tier="mid", model=model.ref, blocks=blocks))

@@ -8,7 +8,7 @@ from threading import Lock
 
 from tokenopt_pipeline.domain.contexts import unite
 from tokenopt_pipeline.domain.errors import InvalidInput
-from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, ServedIndex
+from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, IndexedRules, ServedIndex
 from tokenopt_pipeline.domain.probes import Probe, ProbeResult, recall_at
 from tokenopt_pipeline.domain.ranking import FEEDBACK, Confidence, Lists, Ranked, confidence, fused, rank
 from tokenopt_pipeline.domain.retrieval import PackFindings
@@ -17,6 +17,7 @@ from tokenopt_pipeline.ports import ChunkSearch, Embedder
 
 #: Length of the lists that are fused; twice as many changed nothing on Cranfield's even questions.
 LIST_LENGTH = 50
+_NO_RULES = IndexedRules(rules=(), untold={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class PackContext:
 class _Rules:
     book: RuleBook
     rules: Mapping[int, IndexedRule]
+    known: IndexedRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +84,11 @@ class Retrieval:
     _embedders: dict[tuple[str, int], Embedder] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def rank(self, index: ServedIndex, query: Query, *, k: int) -> Found:
-        """The k chunks that the text needs most, the best first."""
+    def rank(self, index: ServedIndex, query: Query, *, k: int, room_tokens: int = 0) -> Found:
+        """The k chunks that the text needs most, the best first; more where more rules fire.
+
+        With room for whatever no trigger can tell about, that is among them, and silence says that nothing else is needed.
+        """
         if not query.text.strip():
             raise InvalidInput("a search needs some words")
         firing, explained = self._fired(index, query)
@@ -91,10 +96,11 @@ class Retrieval:
         asked = "\n".join((query.text, *query.explained, *explained))
         first, lists = self._lists(index, asked, query.text)
         fired = {no: rules.rules[no].trigger for no in firing.fired}
-        ranked = rank(lists, fired, most=k)
+        is_told = rules.known.decide_within(room_tokens)
+        ranked = rank(lists, fired, most=k, standing=tuple(rules.known.untold) if is_told else ())
         return Found(
             ranked=tuple(ranked),
-            confidence=confidence(first, ranked, all_asked=index.speaks_for_itself and not firing.undecided),
+            confidence=confidence(first, ranked, all_asked=is_told and not firing.undecided),
             explained=explained,
             undecided=len(firing.undecided),
         )
@@ -103,15 +109,19 @@ class Retrieval:
         """What the index's rules say of the text, in their words."""
         return self._fired(index, query)[1]
 
+    def can_be_silent(self, index: ServedIndex, *, room_tokens: int) -> bool:
+        """Whether a block on which no rule fires can be told to need none, see `ranking.SILENCE`."""
+        return self._rules(index).known.decide_within(room_tokens)
+
     def hits(self, index: ServedIndex, query: Query, *, k: int) -> list[Hit]:
-        """The same with the chunks themselves."""
-        ranked = self.rank(index, query, k=k).ranked
+        """The first k with the chunks themselves."""
+        ranked = self.rank(index, query, k=k).ranked[:k]
         chunks = {chunk.chunk_no: chunk for chunk in self.search.chunks(index, [each.chunk_no for each in ranked])}
         return [Hit(chunk=chunks[each.chunk_no], ranked=each) for each in ranked]
 
     def pack(self, index: ServedIndex, queries: Sequence[Query], *, k: int, budget_tokens: int) -> PackContext:
         """The union of what a pack's blocks need, for `domain.retrieval.decide_context` to judge."""
-        found = [self.rank(index, query, k=k) for query in queries]
+        found = [self.rank(index, query, k=k, room_tokens=budget_tokens) for query in queries]
         numbers = {each.chunk_no for one in found for each in one.ranked}
         chunks = {chunk.chunk_no: chunk for chunk in self.search.chunks(index, sorted(numbers))}
         united = unite(
@@ -128,12 +138,13 @@ class Retrieval:
             chunks=tuple(chunks[number] for number in united.chunk_nos),
         )
 
-    def probe(self, index: ServedIndex, probe: Probe, *, k: int) -> ProbeResult:
-        """What a search makes of one probe."""
-        found = self.rank(index, Query(text=probe.query), k=k)
+    def probe(self, index: ServedIndex, probe: Probe, *, k: int, budget_tokens: int) -> ProbeResult:
+        """What a search makes of one probe, as a pack of it alone would carry it."""
+        found = self.rank(index, Query(text=probe.query), k=k, room_tokens=budget_tokens)
         chunks = {c.chunk_no: c for c in self.search.chunks(index, [each.chunk_no for each in found.ranked])}
         names = [chunks[each.chunk_no].source_name for each in found.ranked]
-        return ProbeResult(probe=probe, recall=recall_at(names, probe.relevant, k), confidence=found.confidence)
+        recall = recall_at(names, probe.relevant, len(names))
+        return ProbeResult(probe=probe, recall=recall, confidence=found.confidence)
 
     def _lists(self, index: ServedIndex, asked: str, name: str) -> tuple[Lists, Lists]:
         """The lists as they were found, and with the meaning looked for again from where the first results lie."""
@@ -155,9 +166,10 @@ class Retrieval:
     def _rules(self, index: ServedIndex) -> _Rules:
         with self._lock:
             if index.index_no not in self._books:
-                rules = {rule.chunk_no: rule for rule in self.search.rules(index)} if index.n_rules else {}
+                known = self.search.rules(index) if index.n_rules else _NO_RULES
+                rules = {rule.chunk_no: rule for rule in known.rules}
                 book = RuleBook({number: rule.trigger for number, rule in rules.items()})
-                self._books[index.index_no] = _Rules(book=book, rules=rules)
+                self._books[index.index_no] = _Rules(book=book, rules=rules, known=known)
             return self._books[index.index_no]
 
     def _embedder(self, name: str, dimension: int) -> Embedder:

@@ -143,6 +143,8 @@ def test_a_pattern_that_cannot_be_used_is_told_and_the_rest_of_the_rule_kept() -
     [rule], notes = read_rules("s/R.yml", text)
 
     assert [note.split(",")[0] for note in notes] == ["s/R.yml: rule R: pattern '(?:(x+x+)+y)' is not used"]
+    assert rule.trigger is not None
+    assert not rule.trigger.decides
     assert fires(rule, "very")
 
 
@@ -154,9 +156,11 @@ def test_a_rule_of_which_no_pattern_can_be_used_is_text_only() -> None:
 
 
 def test_exceptions_that_cannot_be_used_are_told() -> None:
-    _, notes = read_rules("s/R.yml", b"{extends: existence, message: m, tokens: [x], exceptions: ['(']}")
+    [rule], notes = read_rules("s/R.yml", b"{extends: existence, message: m, tokens: [x], exceptions: ['(']}")
 
     assert "its exceptions are not used" in notes[0]
+    assert rule.trigger is not None
+    assert rule.trigger.decides
 
 
 def test_several_rules_stand_in_one_file_under_their_names() -> None:

@@ -57,3 +57,12 @@ def test_a_rule_without_room_is_told_whatever_its_place_and_a_smaller_chunk_stil
 
 def test_no_blocks_need_nothing() -> None:
     assert unite([], {}, budget_tokens=100) == PackChunks(chunk_nos=(), tokens=0, missed=())
+
+
+def test_what_no_block_can_do_without_has_its_room_before_what_merely_fits_well() -> None:
+    blocks = [hits([1, 2]), [*hits([3]), *hits([4], Evidence.RULE), *hits([5], Evidence.STANDING)]]
+
+    united = unite(blocks, dict.fromkeys(range(1, 6), 1), budget_tokens=4)
+
+    assert united == PackChunks(chunk_nos=(1, 3, 4, 5), tokens=4, missed=())
+    assert unite(blocks, dict.fromkeys(range(1, 6), 1), budget_tokens=3).missed == (5,)

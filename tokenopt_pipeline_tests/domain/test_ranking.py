@@ -131,3 +131,13 @@ def test_chunks_of_one_section_do_not_compete_and_the_best_placed_stands_for_it(
 
 def test_words_and_meaning_are_fused() -> None:
     assert list(fused(lists([1, 2], [2, 1, 3]))) == [1, 2, 3]
+
+
+def test_what_every_block_gets_follows_the_rules_that_fired_and_neither_is_cut_off() -> None:
+    ranked = rank(lists([1, 2], named=[3, 5]), {4: trigger(), 6: trigger()}, most=1, standing=[4, 5])
+
+    assert [(each.chunk_no, each.evidence) for each in ranked] == [
+        (4, Evidence.RULE),
+        (6, Evidence.RULE),
+        (5, Evidence.STANDING),
+    ]

@@ -225,3 +225,26 @@ def test_a_level_that_is_not_known_counts_as_a_warning(level: object, severity: 
 )
 def test_a_token_with_a_meta_character_is_no_phrase(token: str, means_itself: bool) -> None:
     assert is_phrase(token) is means_itself
+
+
+@pytest.mark.parametrize(
+    ("scopes", "decides"),
+    [
+        ((), True),
+        (("sentence", "list"), True),
+        (("heading.h2",), True),
+        (("text & ~heading",), True),
+        (("~link",), True),
+        (("link",), False),
+        (("~heading.h1",), False),
+        (("paragraph", "alt"), False),
+    ],
+)
+def test_a_silent_rule_is_kept_only_where_blocks_are_told_apart_as_it_asks(
+    scopes: tuple[str, ...], decides: bool
+) -> None:
+    assert Trigger(kind=TriggerKind.EXISTENCE, phrases=("x",), scopes=scopes).decides is decides
+
+
+def test_a_rule_that_lacks_a_pattern_decides_nothing_by_its_silence() -> None:
+    assert not Trigger(kind=TriggerKind.EXISTENCE, phrases=("x",), is_complete=False).decides

@@ -102,7 +102,9 @@ class ReferenceRig:
             embedder=self.embedder,
         )
         sources = [read_reference(each, content.encode()) for each, content in (files or GUIDE).items()]
-        return indexing.build(name, sources, probes, chunk_tokens=tokens, k=3, recall_gate=0.9, now=NOW)
+        return indexing.build(
+            name, sources, probes, chunk_tokens=tokens, k=3, budget_tokens=10, recall_gate=0.9, now=NOW
+        )
 
     def tables(self) -> set[str]:
         """Names of the tables that belong to one index each."""

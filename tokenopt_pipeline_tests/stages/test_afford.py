@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +12,11 @@ from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
 from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.domain.documents import BlockType
+from tokenopt_pipeline.domain.knowledge import Knowledge, RunReference
+from tokenopt_pipeline.domain.retrieval import ContextKind, decide_before_searching, limits_of
 from tokenopt_pipeline.domain.runs import Shard
 from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
+from tokenopt_pipeline.stages.contexts import Known
 from tokenopt_pipeline.stages.plan import RunRequest
 from tokenopt_pipeline_tests.stages.rig import OneSpec, Rig, clauses
 
@@ -102,6 +106,27 @@ def test_the_same_request_gives_the_same_choice_and_a_larger_budget_no_worse_one
         assert score >= before
         before = score
     assert before == 2
+
+
+def test_references_that_packs_carry_are_in_what_a_tier_costs(mixed: Rig) -> None:
+    def knowing(usd_budget: Decimal | None) -> RunRequest:
+        """Ten times as long as the prompt, and always whole."""
+        request = asking(mixed, usd_budget)
+        reference = RunReference(name="guide", sources_digest="d", n_tokens=20_000, text_id="t", index_recipe=None)
+        decided = decide_before_searching("critical", 1, [None], limits_of(request.resolved.policy.retrieval))
+        assert decided is not None
+        assert decided.kind is ContextKind.FULL
+        known = Known(knowledge=Knowledge(references=(reference,)), texts={}, decided=decided)
+        return replace(request, known=known)
+
+    whole = usd(mixed, knowing(None))
+    assert whole > 2 * usd(mixed, asking(mixed, None))
+
+    chosen = fitted(mixed, knowing(whole * Decimal("0.8")))
+
+    # Without them every tier would seem to fit, and the run would pass its budget.
+    assert tiers_within_budget(chosen) == {"list_item": "small", "paragraph": "small"}
+    assert usd(mixed, chosen) <= whole * Decimal("0.8")
 
 
 def test_a_run_that_its_budget_routed_is_gone_on_with_and_explains_itself(mixed: Rig) -> None:

@@ -155,7 +155,7 @@ def test_an_index_of_rules_alone_trusts_their_silence_when_they_speak_on_its_pro
     silence = Query(text="They were here.")
 
     trusting = rig.build(rules, probes=speaks).index
-    assert trusting.speaks_for_itself
+    assert rig.retrieval.can_be_silent(trusting, room_tokens=0)
     assert trusting.calibration is not None
     assert trusting.calibration.threshold is not None
     assert trusting.calibration.threshold.trusts(rig.retrieval.rank(trusting, silence, k=3).confidence)
@@ -212,7 +212,7 @@ def _build_nothing(rig: ReferenceRig) -> object:
         retrieval=rig.retrieval,
         embedder=None,
     )
-    return indexing.build("guide", [], [], chunk_tokens=50, k=3, recall_gate=0.9, now=NOW)
+    return indexing.build("guide", [], [], chunk_tokens=50, k=3, budget_tokens=10, recall_gate=0.9, now=NOW)
 
 
 def test_text_that_postgres_cannot_keep_is_indexed_all_the_same(rig: ReferenceRig) -> None:

@@ -11,7 +11,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.indexes import ServedIndex
 from tokenopt_pipeline.domain.probes import Probe
-from tokenopt_pipeline.domain.ranking import Confidence, Evidence
+from tokenopt_pipeline.domain.ranking import SILENCE, Confidence, Evidence
 from tokenopt_pipeline.stages.retrieve import Query
 from tokenopt_pipeline_tests.stages.reference_rig import ReferenceRig
 
@@ -92,8 +92,8 @@ def test_the_same_search_finds_the_same_again(rig: ReferenceRig, index: ServedIn
 def test_a_pack_carries_the_union_in_the_order_of_the_reference(rig: ReferenceRig, index: ServedIndex) -> None:
     queries = [Query(text="parallel items of a list"), Query(text="They are not here."), Query(text="parallel items")]
 
-    context = rig.retrieval.pack(index, queries, k=1, budget_tokens=500)
-    turned = rig.retrieval.pack(index, queries[::-1], k=1, budget_tokens=500)
+    context = rig.retrieval.pack(index, queries, k=1, budget_tokens=45)
+    turned = rig.retrieval.pack(index, queries[::-1], k=1, budget_tokens=45)
 
     assert [chunk.source_name for chunk in context.chunks] == ["Style/Contractions.yml", "pages/lists.md"]
     assert context.text == turned.text
@@ -124,8 +124,62 @@ def test_a_rule_that_cannot_be_told_is_counted(rig: ReferenceRig, index: ServedI
 
 
 def test_a_probe_is_a_search_whose_answer_is_known(rig: ReferenceRig, index: ServedIndex) -> None:
-    right = rig.retrieval.probe(index, Probe(query="They are not here.", relevant=("Style/Contractions.yml",)), k=3)
-    wrong = rig.retrieval.probe(index, Probe(query="They are not here.", relevant=("gone",)), k=3)
+    probe = Probe(query="They are not here.", relevant=("Style/Contractions.yml",))
+    right = rig.retrieval.probe(index, probe, k=3, budget_tokens=10)
+    wrong = rig.retrieval.probe(index, replace(probe, relevant=("gone",)), k=3, budget_tokens=10)
 
     assert (right.recall, right.confidence.score) == (1, 1)
     assert wrong.recall == 0
+
+
+#: Two rules that a block tells, and one that no block does: whether a word is in a dictionary.
+RULES = {
+    "s/Are.yml": "{extends: existence, message: m, tokens: [are not]}",
+    "s/Very.yml": "{extends: existence, message: m, tokens: [very]}",
+    "s/Spelling.yml": "{extends: spelling, message: Check the spelling.}",
+}
+
+
+def carried(
+    rig: ReferenceRig, texts: list[str], *, budget_tokens: int, k: int = 1
+) -> tuple[list[str], list[Confidence]]:
+    served = rig.build(RULES, name="rules").index
+    context = rig.retrieval.pack(served, [Query(text=text) for text in texts], k=k, budget_tokens=budget_tokens)
+    return [chunk.source_name for chunk in context.chunks], list(context.findings.confidences)
+
+
+def test_where_no_rule_fires_silence_is_told_and_what_no_block_tells_is_carried(rig: ReferenceRig) -> None:
+    rig.embedder = None
+
+    names, confidences = carried(rig, ["Nothing of it stands here.", "They are not here."], budget_tokens=40)
+
+    assert names == ["s/Are.yml", "s/Spelling.yml"]
+    assert confidences == [SILENCE, Confidence(score=1, margin=1)]
+
+
+def test_without_room_for_what_no_block_tells_silent_rules_leave_a_doubt(rig: ReferenceRig) -> None:
+    rig.embedder = None
+
+    names, [silent, fired] = carried(rig, ["Nothing of it stands here.", "They are not here."], budget_tokens=5)
+
+    assert names == ["s/Are.yml"]
+    assert (silent, fired) == (Confidence(score=0, margin=0), Confidence(score=1, margin=1))
+
+
+def test_every_rule_that_fires_is_carried_however_few_chunks_are_wanted(rig: ReferenceRig) -> None:
+    names, _ = carried(rig, ["They are not very good."], budget_tokens=40, k=1)
+
+    assert names == ["s/Are.yml", "s/Very.yml", "s/Spelling.yml"]
+
+
+def test_a_person_is_shown_no_more_than_was_asked_for(rig: ReferenceRig) -> None:
+    served = rig.build(RULES, name="rules").index
+
+    assert len(rig.retrieval.hits(served, Query(text="They are not very good."), k=1)) == 1
+
+
+def test_a_probe_counts_what_its_pack_would_carry(rig: ReferenceRig) -> None:
+    served = rig.build(RULES, name="rules").index
+    probe = Probe(query="They are not very good.", relevant=("s/Are.yml", "s/Very.yml", "s/Spelling.yml"))
+
+    assert rig.retrieval.probe(served, probe, k=1, budget_tokens=40).recall == 1

@@ -14,7 +14,7 @@ from tokenopt_pipeline.adapters.postgres.index_tables import filled
 from tokenopt_pipeline.adapters.postgres.references import passage_id
 from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.adapters.postgres.texts import storable
-from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, ServedIndex
+from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, IndexedRules, ServedIndex
 from tokenopt_pipeline.domain.ranking import Lists
 from tokenopt_pipeline.domain.triggers import Trigger, TriggerKind
 
@@ -79,10 +79,9 @@ class PostgresPassages:
             sections={**lists.sections, **{each["chunk_no"]: each["section_no"] for each in nearest}},
         )
 
-    def rules(self, index: ServedIndex) -> list[IndexedRule]:
-        """Every rule of the index, in its order."""
-        found = self._found("index_rules", index)
-        return [
+    def rules(self, index: ServedIndex) -> IndexedRules:
+        """Every rule of the index, and what rules do not speak for."""
+        found = [
             IndexedRule(
                 chunk_no=each["chunk_no"],
                 source_name=each["source_name"],
@@ -90,8 +89,11 @@ class PostgresPassages:
                 message=each["message"],
                 trigger=_trigger(each["trigger"]),
             )
-            for each in found
+            for each in self._found("index_rules", index)
         ]
+        undeciding = [rule.chunk_no for rule in found if not rule.trigger.decides]
+        untold = self._found("untold_chunks", index, undeciding=undeciding)
+        return IndexedRules(rules=tuple(found), untold={each["chunk_no"]: each["n_tokens"] for each in untold})
 
     def chunks(self, index: ServedIndex, chunk_nos: Sequence[int]) -> list[IndexedChunk]:
         """The chunks of these numbers, ascending."""
