@@ -68,10 +68,7 @@ def test_a_stale_index_and_missed_probes_fail_their_checks(
     dagster_rig: DagsterRig, folder: Path, tmp_path: Path
 ) -> None:
     probes = tmp_path / "probes.jsonl"
-    wrong = [
-        {"query": f"They are not here {n}.", "relevant": [f"guide/pages/{each}.md" for each in ("lists", "numbers")]}
-        for n in range(40)
-    ]
+    wrong = [{"query": f"They are not here {n}.", "relevant": ["guide/Style/Very.yml"]} for n in range(40)]
     probes.write_text("\n".join(map(json.dumps, wrong)))
     materialize(dagster_rig, folder, probes)
     dagster_rig.tamper("update reference set sources_digest = 'changed' where name = 'defs-guide'")
