@@ -1,4 +1,4 @@
-"""Prepare a shard: enrol its blocks, decide about each, pack and route what is kept."""
+"""Prepare a shard: decide about each of its blocks, pack and route what is kept."""
 
 from __future__ import annotations
 
@@ -36,13 +36,8 @@ from tokenopt_pipeline.stages.contexts import Contexts, PrefixCosts
 from tokenopt_pipeline.stages.modes import with_modes
 
 
-def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:
-    """Gives every block of the shard its pending overlay; how many blocks the shard has."""
-    return shards.enrol(shard)
-
-
 def decide_blocks(run: Run, shard: Shard, *, shards: ShardStore) -> Mapping[str, int]:
-    """A stored decision for every block of the shard; rule id -> blocks.
+    """An overlay with its decision for every block of the shard; rule id -> blocks.
 
     Rules look at few facts, so they are asked once per combination of facts, and the store joins the verdicts to the
     blocks: a million blocks cost some hundred rule calls.
