@@ -117,7 +117,7 @@ def assert_as_if_nothing_had_happened(summary: dict[str, Any], url: str) -> None
     assert scalar(url, "select count(*) from overlay") == _BLOCKS
     assert scalar(url, "select count(*) from ledger") == scalar(url, "select count(*) from pack") == summary["calls"]
     # Every kept block was answered in one pack and no other.
-    kept = scalar(url, "select count(*) from skip_decision where verdict = 'keep'")
+    kept = scalar(url, "select count(*) from overlay where verdict = 'keep'")
     answers = scalar(url, "select count(*) from model_output where finding = 'valid'")
     assert kept == answers == outcomes["ai_complete"]
 

@@ -159,7 +159,6 @@ class Rig:
         """A new run of one shard, ready to be collected."""
         run, line = self.plan(**policy), self.line()
         shard = Shard(run_no=run.run_no, shard_no=0)
-        line.enrol(run, shard)
         line.decide(run, shard)
         line.pack(run, shard)
         return run, shard, line

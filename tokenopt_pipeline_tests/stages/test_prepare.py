@@ -49,7 +49,7 @@ def test_a_skipped_block_has_the_rule_and_what_the_rule_saw(rig: Rig) -> None:
         "  ": ("skipped", "blank"),
         "A clause.": ("submitted", None),
     }
-    evidence = rig.rows("select rule_id, evidence from skip_decision order by block_no")
+    evidence = rig.rows("select rule_id, evidence from overlay order by block_no")
     assert [tuple(r.values()) for r in evidence] == [
         ("divider", "The block is a divider and schema obligations has no field for one."),
         ("page_furniture", "The block is a page_footer and schema obligations has no field for one."),
@@ -68,7 +68,6 @@ def test_deciding_counts_every_block_of_the_shard_by_rule(rig: Rig) -> None:
     rig.ingest("* * *", "A.", "A.", "B.", types={"* * *": BlockType.DIVIDER})
     run, line = rig.plan(), rig.line()
     shard = Shard(run_no=run.run_no, shard_no=0)
-    line.enrol(run, shard)
     assert line.decide(run, shard) == {"divider": 1, "kept": 2, "same_as_earlier_block": 1}
 
 
@@ -78,7 +77,6 @@ def test_a_rule_that_wants_many_words_is_asked_with_the_right_count(rig: Rig) ->
     schema = a_schema_document(prefilter={"heading_min_words": 50})
     run = rig.plan(rig.request(schema=schema))
     shard, line = Shard(run_no=run.run_no, shard_no=0), rig.line()
-    line.enrol(run, shard)
     assert line.decide(run, shard) == {"short_heading": 1, "kept": 2}
 
 
@@ -121,7 +119,6 @@ def test_blocks_are_routed_by_their_language_and_their_schema_s_task(rig: Rig) -
     ]
     run = rig.plan(rig.request(schema=a_schema_document(task="clauses"), routing={"rules": rules}))
     shard, line = Shard(run_no=run.run_no, shard_no=0), rig.line()
-    line.enrol(run, shard)
     line.decide(run, shard)
     line.pack(run, shard)
 
