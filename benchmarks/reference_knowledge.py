@@ -44,13 +44,14 @@ from tokenopt_pipeline.domain.probes import Probe
 from tokenopt_pipeline.domain.routing import models_reachable
 from tokenopt_pipeline.domain.runs import Shard
 from tokenopt_pipeline.domain.schemas import parse_schema
+from tokenopt_pipeline.measuring import rule_book
 from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
 from tokenopt_pipeline.settings import read_settings
 from tokenopt_pipeline.stages.contexts import know
 from tokenopt_pipeline.stages.ingest import ingest_source
 from tokenopt_pipeline.stages.plan import RunRequest, plan_run
 
-N_BLOCKS, N_RULES = 200, 312
+N_BLOCKS = 200
 #: Provider -> the model it is asked for. The last is a server of one's own, whose price is made up.
 MODELS = {
     "anthropic": "anthropic/claude-sonnet-4-5",
@@ -63,59 +64,11 @@ WAYS: Mapping[str, dict[str, Any]] = {
     "found": {},
     "with tools": {"bridge": {"enabled": True, "servers": {"run": {"builtin": True, "tools": ["search_style_rules"]}}}},
 }
-_WORDS = (
-    "supplier delivers pumps valves and control panels to site before the end of month while buyer pays invoice within "
-    "thirty days after receipt unless notice of defect was given in writing to the office of record at that address"
-).split()
-
-
-def rules() -> dict[str, str]:
-    """Name -> rule file; together about 25,000 tokens."""
-    advice = (
-        "Readers stumble over it, translators render it in three ways, and it adds nothing that the sentence does not say. "
-        "Name the thing that is meant, or leave the word out; in headings, tables and captions the same holds, and so it "
-        "does for the words that are built with it. Quotations stay as they were said."
-    )
-    return {
-        f"Rule{n}.yml": json.dumps(
-            {
-                "extends": "existence",
-                "message": f"Don't write '%s'. {advice}",
-                "level": "error",
-                "ignorecase": True,
-                "tokens": [f"term{n:03}"],
-            }
-        )
-        for n in range(N_RULES)
-    }
-
-
-def blocks() -> str:
-    """JSON lines of blocks of about 325 tokens, each with two words that a rule is about."""
-    lines = []
-    for i in range(N_BLOCKS):
-        words = [_WORDS[(i * 7 + k * (3 + i % 5)) % len(_WORDS)] for k in range(270)]
-        words[40], words[180] = f"term{i % N_RULES:03}", f"term{(i * 3 + 1) % N_RULES:03}"
-        lines.append(json.dumps({"type": "paragraph", "text": f"Clause {i}: {' '.join(words)}."}))
-    return "\n".join(lines)
 
 
 def schema() -> dict[str, Any]:
     """A schema that relies on the rules, and would have them on demand."""
-    return {
-        "ref": "style",
-        "type": "object",
-        "properties": {
-            "rule": {"type": "string", "maxLength": 120, "description": "the rule that the block breaks"},
-            "kind": {"enum": ["broken", "kept", "unclear"]},
-            "passage": {"type": "string", "maxLength": 300},
-            "proposal": {"type": "string", "maxLength": 300},
-        },
-        "required": ["rule", "kind", "passage", "proposal"],
-        "retrieval": "eligible",
-        "references": ["rules"],
-        "prompt_config": {"system_instructions": "Name the rule of the reference that each block breaks, and propose."},
-    }
+    return {**rule_book.SCHEMA, "ref": "style", "retrieval": "eligible", "references": ["rules"]}
 
 
 def main() -> None:
@@ -189,22 +142,18 @@ def _prepare(connection: Connection) -> None:
     tokenizer, now = O200kTokenizer(), SystemClock().now()
     ingest_source(
         "blocks.jsonl",
-        blocks().encode(),
+        "\n".join(json.dumps({"type": "paragraph", "text": text}) for text in rule_book.texts(N_BLOCKS)).encode(),
         collection="bench",
         read=read_document,
         tokenizer=tokenizer,
         store=collections_on(connection),
         now=now,
     )
-    probes = [
-        Probe(query=f"A sentence with term{n:03} in it, probe {i}.", relevant=(f"Rule{n}.yml",))
-        for n in range(0, N_RULES, 5)
-        for i in range(2)
-    ]
+    probes = [Probe(query=query, relevant=(file,)) for query, file in rule_book.questions()]
     retrieval = resolve([]).policy.retrieval
     built = indexing_on(connection, read_settings(), embedder="none").build(
         "rules",
-        [read_reference(name, content.encode()) for name, content in rules().items()],
+        [read_reference(name, content.encode()) for name, content in rule_book.rules().items()],
         probes,
         chunk_tokens=retrieval.chunk_tokens,
         k=retrieval.k,

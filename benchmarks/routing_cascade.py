@@ -17,7 +17,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.bfcl import Query, read_queries
 from benchmarks.recordings import PAIRS, Pair, routing_folder
 from benchmarks.routing_backtest import TARGET, rows_of
 from tokenopt_pipeline.adapters.json_schema import JsonSchemaValidators
@@ -29,6 +28,7 @@ from tokenopt_pipeline.domain.fitting import FitSettings, fit
 from tokenopt_pipeline.domain.intervals import paired_change, ratio_saving
 from tokenopt_pipeline.domain.outcomes import OutcomeRow
 from tokenopt_pipeline.domain.routing import RoutingPolicy
+from tokenopt_pipeline.measuring.bfcl import Query, read_queries
 
 #: Share of always-mid's dollars that the fitted cascade may spend on the rows it is fitted on. Below the 60 % that are aimed
 #: at, because other rows are other tasks in other shares.

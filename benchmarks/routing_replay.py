@@ -26,7 +26,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bfcl import Query, read_queries
 from benchmarks.recordings import PAIRS, Pair, routing_folder
 from benchmarks.routing_backtest import rows_of
 from benchmarks.routing_cascade import MAX_SPEND, SECOND, second_prices, with_doubts, with_second_opinion
@@ -54,6 +53,7 @@ from tokenopt_pipeline.domain.outcomes import OutcomeRow
 from tokenopt_pipeline.domain.policy import ResolvedPolicy, resolve
 from tokenopt_pipeline.domain.routing import RoutingPolicy
 from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
+from tokenopt_pipeline.measuring.bfcl import Query, read_queries
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.in_process import running_sandbox
 from tokenopt_pipeline.settings import Settings

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks.bfcl import read_queries
 from benchmarks.recordings import PAIRS, naive_task_rule, published_task_rule
 from benchmarks.routing_backtest import rows_of
 from benchmarks.routing_cascade import doubts_of, with_doubts
 from tokenopt_pipeline.domain.backtesting import backtest
 from tokenopt_pipeline.domain.escalation import EscalationPolicy
 from tokenopt_pipeline.domain.routing import RoutingPolicy
+from tokenopt_pipeline.measuring.bfcl import read_queries
 from tokenopt_pipeline_tests.domain.recorded import rows
 
 _RECORD: dict[str, Any] = {

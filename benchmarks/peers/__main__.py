@@ -1,8 +1,9 @@
 """Ours and the peers in one table: `python -m benchmarks.peers [PEER...] [--blocks N] [--venvs FOLDER] [--out FILE]`.
 
 Every tool runs as a process of its own, in its own environment installed by name from the package registry (README.md), in the
-mode that its users would take, against one stand-in; simulated. Three conditions: no faults; 5 % malformed answers and 2 % 429;
-SIGKILL once half of the blocks are answered, then the same command again.
+mode that its users would take, against one stand-in; simulated. Conditions: no faults, and the same command again; all faults
+together, and the same command again without them; SIGKILL once half of the blocks are answered (batches: at the first look),
+or while a batch is being taken, then the same command again. At the end: which of the bars of the public study ours meets.
 """
 
 from __future__ import annotations
@@ -20,53 +21,62 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.billing import KINDS
+from benchmarks.peers.figures import MINI, MODES, SONNET, Line, Prices, bars_met, table
 from benchmarks.peers.workload import blocks, check, write_inputs
 from tokenopt_pipeline.measuring.stand import Stand, open_stand
 
 _HERE = Path(__file__).parent
-#: Peer -> packages, as pip takes them; None: our own environment.
-PEERS: Mapping[str, Sequence[str] | None] = {
-    "ours": None,
-    "naive": None,
-    "instructor_disk": ("instructor==1.17.0", "diskcache"),
-    "docetl_packed": ("docetl==0.3.0",),
-    "curator_online": ("bespokelabs-curator==0.1.31",),
-}
-CONDITIONS = ("clean", "faults", "kill")
-# gpt-4.1-mini's list prices per million tokens (facts of 2026-11): input, cached input, output.
-_USD = (0.40, 0.10, 1.60)
-_MALFORMED, _RATE_LIMITED = 0.05, 0.02
-_RUN_S = 300.0
-# How tiktoken calls what it has fetched: SHA-1 of the address.
-_O200K, _CL100K = "fb374d419588a4632f3f557e76b4b70aebbca790", "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One tool under one condition."""
+class Peer:
+    """A tool in one mode."""
 
-    peer: str
-    condition: str
-    blocks: int
-    exit_status: int
-    right: int
-    wrong: int
-    missing: int
-    calls: int
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    usd: float
-    #: Answers about a block that was answered before, billed again.
-    paid_again: int
-    wall_s: float
-    cpu_s: float
-    peak_rss_mb: float
+    #: As pip takes them; None: our own environment.
+    packages: Sequence[str] | None = None
+    #: Script of `their-scripts`, or `ours`.
+    script: str
+    prices: Prices = MINI
+    is_batch: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+_INSTRUCTOR, _CURATOR = ("instructor==1.17.0", "diskcache"), ("bespokelabs-curator==0.1.31",)
+PEERS: Mapping[str, Peer] = {
+    "ours": Peer(script="ours"),
+    "naive": Peer(script="naive"),
+    "instructor_disk": Peer(script="instructor_disk", packages=_INSTRUCTOR),
+    "docetl_packed": Peer(script="docetl_packed", packages=("docetl==0.3.0",)),
+    "curator_online": Peer(script="curator_online", packages=_CURATOR),
+    "ours_batch": Peer(
+        script="ours", is_batch=True, environment={"PEER_MODEL": "openai/gpt-4.1-mini", "PEER_MODE": "async"}
+    ),
+    "instructor_batch": Peer(script="instructor_batch", packages=_INSTRUCTOR, is_batch=True),
+    "curator_batch": Peer(script="curator_batch", packages=_CURATOR, is_batch=True),
+    "ours_anthropic": Peer(script="ours", prices=SONNET, environment={"PEER_MODEL": "anthropic/claude-sonnet-4-5"}),
+    "ours_anthropic_batch": Peer(
+        script="ours",
+        prices=SONNET,
+        is_batch=True,
+        environment={"PEER_MODEL": "anthropic/claude-sonnet-4-5", "PEER_MODE": "async"},
+    ),
+}
+#: `again`: what the same command does after it has ended well; `healed`: what it does after a run with faults, without them.
+CONDITIONS = ("clean", "again", "faults", "healed", "kill", "kill_in_submit")
+#: Online and in batches: 5 % malformed, 2 % not carried out, 10 % of packs with a block dropped, repeated or out of order.
+FAULTS = {"malformed": 0.05, "rate_limited": 0.02, "batch_errors": 0.02, "pack_faults": 0.10}
+_RUN_S = 300.0
+#: A batch that is taken and not yet confirmed.
+_SUBMIT_DELAY_S = 5.0
+# How tiktoken calls what it has fetched: SHA-1 of the address.
+_O200K, _CL100K = "fb374d419588a4632f3f557e76b4b70aebbca790", "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 
 
 class Control:
@@ -83,6 +93,10 @@ class Control:
     def reset(self, **faults: float) -> None:
         """Forgets everything and draws these faults from now on."""
         self._call("reset", json.dumps(faults).encode())
+
+    def faults(self, **faults: float) -> None:
+        """Other faults from now on; nothing is forgotten."""
+        self._call("faults", json.dumps(faults).encode())
 
     def _call(self, name: str, body: bytes | None) -> bytes:
         request = urllib.request.Request(f"{self.url}/control/{name}", data=body)
@@ -108,26 +122,44 @@ def standin(folder: Path) -> Iterator[Control]:
         process.wait()
 
 
-def measure(peer: str, condition: str, n: int, *, venvs: Path, control: Control, stand: Stand) -> Line:
+def measure(name: str, condition: str, n: int, *, venvs: Path, control: Control, stand: Stand) -> Line:
     """Runs the tool under the condition and checks every output."""
-    faults = {"malformed": _MALFORMED, "rate_limited": _RATE_LIMITED} if condition == "faults" else {}
-    control.reset(**faults)
-    with tempfile.TemporaryDirectory() as name, stand.database() as database:
-        folder = Path(name)
+    peer = PEERS[name]
+    control.reset(**(FAULTS if condition in ("faults", "healed") else {}))
+    with tempfile.TemporaryDirectory() as at, stand.database() as database:
+        folder = Path(at)
         write_inputs(folder, n)
-        environment = {**os.environ, "PEER_BASE_URL": f"{control.url}/v1", "TOKENOPT_DATABASE_URL": database}
-        command = _command(peer, venvs, folder)
+        keys = {f"{vendor}_API_KEY": "standin" for vendor in ("OPENAI", "ANTHROPIC")}
+        urls = {"PEER_BASE_URL": f"{control.url}/v1", "OPENAI_BASE_URL": f"{control.url}/v1"}
+        environment = {
+            **os.environ,
+            **keys,
+            **urls,
+            "ANTHROPIC_BASE_URL": control.url,
+            "TOKENOPT_DATABASE_URL": database,
+            **peer.environment,
+        }
+        run = partial(_run, _command(name, venvs, folder), environment, folder, control=control)
         costs: list[tuple[float, float, float]] = []
-        if condition == "kill":
-            costs.append(_run(command, environment, folder, kill_after=n // 2, control=control)[1:])
-        status, *cost = _run(command, environment, folder, kill_after=None, control=control)
+        before: Mapping[str, int] = {}
+        if condition in ("again", "healed"):
+            run(kill_when=None)
+            before = control.stats()
+            (folder / "outputs.json").unlink(missing_ok=True)
+            control.faults(**dict.fromkeys(FAULTS, 0.0))
+        elif condition == "kill":
+            costs.append(run(kill_when=("polls", 1) if peer.is_batch else ("answered", n // 2))[1:])
+        elif condition == "kill_in_submit":
+            control.faults(submit_delay_s=_SUBMIT_DELAY_S)
+            costs.append(run(kill_when=("batches", 1))[1:])
+            control.faults(submit_delay_s=0.0)
+        status, *cost = run(kill_when=None)
         costs.append((cost[0], cost[1], cost[2]))
         written = folder / "outputs.json"
         outcome = check(blocks(n), json.loads(written.read_text()) if written.exists() else {})
-    stats = control.stats()
-    fresh = stats["input"] - stats["cached"]
+    stats = {key: value - before.get(key, 0) for key, value in control.stats().items()}
     return Line(
-        peer=peer,
+        peer=name,
         condition=condition,
         blocks=n,
         exit_status=status,
@@ -135,10 +167,10 @@ def measure(peer: str, condition: str, n: int, *, venvs: Path, control: Control,
         wrong=outcome.wrong,
         missing=outcome.missing,
         calls=stats["calls"],
-        input_tokens=stats["input"],
-        cached_tokens=stats["cached"],
-        output_tokens=stats["output"],
-        usd=round((fresh * _USD[0] + stats["cached"] * _USD[1] + stats["output"] * _USD[2]) / 1e6, 4),
+        input_tokens=sum(stats[f"{mode}{kind}"] for mode in MODES for kind in KINDS[:-1]),
+        cached_tokens=sum(stats[f"{mode}cached"] for mode in MODES),
+        output_tokens=sum(stats[f"{mode}output"] for mode in MODES),
+        usd=round(peer.prices.usd(stats), 4),
         paid_again=stats["paid_again"],
         wall_s=round(sum(c[0] for c in costs), 1),
         cpu_s=round(sum(c[1] for c in costs), 1),
@@ -146,17 +178,28 @@ def measure(peer: str, condition: str, n: int, *, venvs: Path, control: Control,
     )
 
 
-def _command(peer: str, venvs: Path, folder: Path) -> list[str]:
-    if peer == "ours":
+def _command(name: str, venvs: Path, folder: Path) -> list[str]:
+    peer = PEERS[name]
+    if peer.script == "ours":
         return [sys.executable, "-m", "benchmarks.peers.ours", str(folder)]
-    python = sys.executable if PEERS[peer] is None else str(venvs / peer / "bin" / "python")
-    return [python, str(_HERE / "their-scripts" / f"{peer}.py"), str(folder)]
+    python = sys.executable if peer.packages is None else str(_venv(peer, venvs) / "bin" / "python")
+    return [python, str(_HERE / "their-scripts" / f"{peer.script}.py"), str(folder)]
+
+
+def _venv(peer: Peer, venvs: Path) -> Path:
+    assert peer.packages is not None
+    return venvs / peer.packages[0].replace("==", "-")
 
 
 def _run(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path, *, kill_after: int | None, control: Control
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    kill_when: tuple[str, int] | None,
+    control: Control,
 ) -> tuple[int, float, float, float]:
-    """(exit status, wall seconds, CPU seconds, peak MiB) of a process, children included; killed after so many answers."""
+    """(exit status, wall seconds, CPU seconds, peak MiB) of a process, children included; killed once a count is reached."""
     started = time.perf_counter()
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
@@ -167,7 +210,7 @@ def _run(
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             break
-        if (kill_after is not None and control.stats()["answered"] >= kill_after) or time.perf_counter() > deadline:
+        if (kill_when is not None and control.stats()[kill_when[0]] >= kill_when[1]) or time.perf_counter() > deadline:
             os.killpg(process.pid, signal.SIGKILL)
             _, status, usage = os.wait4(process.pid, 0)
             break
@@ -189,26 +232,13 @@ def vocabularies(folder: Path, venvs: Path) -> Path:
     return folder
 
 
-def install(peer: str, venvs: Path) -> None:
+def install(name: str, venvs: Path) -> None:
     """The peer's own environment, from the registry that pip is configured for."""
-    packages = PEERS[peer]
-    if packages is None or (venvs / peer / "bin" / "python").exists():
+    peer = PEERS[name]
+    if peer.packages is None or (_venv(peer, venvs) / "bin" / "python").exists():
         return
-    subprocess.run([sys.executable, "-m", "venv", str(venvs / peer)], check=True)
-    subprocess.run([str(venvs / peer / "bin" / "pip"), "install", "--quiet", *packages], check=True)
-
-
-def table(lines: Sequence[Line]) -> Iterator[str]:
-    """The lines as Markdown."""
-    yield "| tool | condition | right / wrong / missing | exit | calls | input k | cached | output k | USD | paid again | wall s | CPU s | MiB |"
-    yield "|---" * 13 + "|"
-    for line in lines:
-        cached = line.cached_tokens / line.input_tokens if line.input_tokens else 0
-        yield (
-            f"| {line.peer} | {line.condition} | {line.right} / {line.wrong} / {line.missing} | {line.exit_status} | {line.calls} | "
-            f"{line.input_tokens / 1000:,.0f} | {cached:.0%} | {line.output_tokens / 1000:.1f} | {line.usd:.4f} | {line.paid_again} | "
-            f"{line.wall_s} | {line.cpu_s} | {line.peak_rss_mb:.0f} |"
-        )
+    subprocess.run([sys.executable, "-m", "venv", str(_venv(peer, venvs))], check=True)
+    subprocess.run([str(_venv(peer, venvs) / "bin" / "pip"), "install", "--quiet", *peer.packages], check=True)
 
 
 def main() -> None:
@@ -216,6 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peers", nargs="*", choices=[*PEERS, []], help="default: all")
     parser.add_argument("--blocks", type=int, default=500)
+    parser.add_argument("--large", type=int, default=0, help="also this many blocks, ours without faults")
     parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
     parser.add_argument("--venvs", type=Path, default=Path("peer-venvs"))
     parser.add_argument("--out", type=Path)
@@ -231,16 +262,22 @@ def main() -> None:
         with open_stand(live=True) as stand, standin(folder) as control:
             for peer in peers:
                 for condition in options.conditions:
+                    if condition == "kill_in_submit" and not PEERS[peer].is_batch:
+                        continue
                     lines.append(
                         measure(
                             peer, condition, options.blocks, venvs=options.venvs.resolve(), control=control, stand=stand
                         )
                     )
                     print(f"{peer} {condition} done", file=sys.stderr)
+            if "ours" in peers and options.large:
+                lines.append(measure("ours", "clean", options.large, venvs=folder, control=control, stand=stand))
     finally:
         shutil.rmtree(folder)
-    print(f"{options.blocks} blocks, simulated, list prices of gpt-4.1-mini")
+    print("Simulated; list prices of gpt-4.1-mini, and of claude-sonnet-4-5 where the name says anthropic")
     print("\n".join(table(lines)))
+    print()
+    print("\n".join(bars_met(lines)))
     if options.out is not None:
         written: list[dict[str, Any]] = [asdict(line) for line in lines]
         options.out.write_text(json.dumps(written, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""A provider stand-in that every tool is measured against: Chat Completions with a prompt cache, latency and seeded faults.
+"""A provider stand-in that every tool is measured against: three wires with a prompt cache, batches, latency and seeded faults.
 
 It reads the right answers from the blocks in a prompt and says them in whatever shape the request asks for, packed or not.
 The product's own sandbox cannot do that: it invents answers, and only for the product's own prompts. Everything is simulated.
@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,108 +18,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from benchmarks.peers.workload import facts_in
+from benchmarks.peers.batches import Batch, done_line, failed_line
+from benchmarks.peers.billing import KINDS, State, reply
+from benchmarks.peers.dialects import CHAT, MESSAGES, RESPONSES
+from tokenopt_pipeline.adapters.clock import SystemClock
 
 _LATENCY_S, _RETRY_AFTER_S = 0.05, 0.2
-_CHARS_PER_TOKEN = 4
-#: OpenAI's: prefixes from 1,024 tokens on, in steps of 128 (https://platform.openai.com/docs/guides/prompt-caching, 2026-11).
-_CACHE_FROM, _CACHE_STEP = 1024 * _CHARS_PER_TOKEN, 128 * _CHARS_PER_TOKEN
+_BATCHES = ("/v1/batches", "/v1/messages/batches")
 _HEADERS = {"x-tokenopt-sandbox": "1"}
+#: What is counted since the last reset; tokens of batches have prices of their own.
+COUNTED = (
+    *("requests", "rate_limited", "calls", "batches", "polls", "batch_lines"),
+    *(f"{mode}{name}" for mode in ("", "batch_") for name in KINDS),
+)
 
 
-@dataclass(slots=True)
-class State:
-    """What was asked and billed since the last reset."""
-
-    malformed: float = 0.0
-    rate_limited: float = 0.0
-    seed: int = 0
-    seen: Counter[bytes] = field(default_factory=Counter)
-    prefixes: set[bytes] = field(default_factory=set)
-    #: Block id -> how often an answer about it was billed.
-    paid: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def fault(self, body: bytes) -> str | None:
-        """The fault of this request: drawn by its bytes and how often they came, so that a retry can end differently."""
-        self.seen[body] += 1
-        digest = hashlib.sha256(b"%d:%d:" % (self.seed, self.seen[body]) + body).digest()
-        point = int.from_bytes(digest[:8], "big") / 2**64
-        if point < self.rate_limited:
-            return "429"
-        if point < self.rate_limited + self.malformed:
-            return ("cut", "misnamed", "prose", "wrong_type")[digest[8] % 4]
-        return None
-
-    def cached_chars(self, prompt: str) -> int:
-        """Characters of the longest prefix that an answered request had."""
-        best = 0
-        running = hashlib.sha256()
-        for end in range(_CACHE_STEP, len(prompt) + 1, _CACHE_STEP):
-            running.update(prompt[end - _CACHE_STEP : end].encode())
-            if end >= _CACHE_FROM and running.digest() in self.prefixes:
-                best = end
-        return best
-
-    def remember(self, prompt: str) -> None:
-        """Writes the prompt to the cache."""
-        running = hashlib.sha256()
-        for end in range(_CACHE_STEP, len(prompt) + 1, _CACHE_STEP):
-            running.update(prompt[end - _CACHE_STEP : end].encode())
-            if end >= _CACHE_FROM:
-                self.prefixes.add(running.digest())
-
-
-def answer(schema: Mapping[str, Any], facts: list[dict[str, Any]], root: Mapping[str, Any]) -> Any:
-    """The facts in the shape of a schema: one object, or a list of them with their ordinals."""
-    schema = _resolved(schema, root)
-    properties: Mapping[str, Any] = schema.get("properties", {})
-    filled: dict[str, Any] = {}
-    for name, fragment in properties.items():
-        part = _resolved(fragment, root)
-        if part.get("type") == "array" and "properties" in _resolved(part.get("items", {}), root):
-            item = _resolved(part["items"], root)
-            ordinal = next((key for key in item["properties"] if key.strip("_") == "n"), None)
-            filled[name] = [
-                {**({} if ordinal is None else {ordinal: n}), **answer(item, [each], root)}
-                for n, each in enumerate(facts, start=1)
-            ]
-        elif facts and name in facts[0]:
-            filled[name] = facts[0][name]
-        elif not facts:
-            # A question of a tool's own, such as whether the model can be bound to a schema at all.
-            filled[name] = {"integer": 1, "number": 1.0, "boolean": True}.get(str(part.get("type")), "x")
-    return filled
-
-
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    reference = schema.get("$ref")
-    if not isinstance(reference, str):
-        return schema
-    node: Any = root
-    for part in reference.removeprefix("#/").split("/"):
-        node = node[part]
-    return dict(node)
-
-
-def spoilt(text: str, fault: str | None) -> str:
-    """The answer as a fault leaves it."""
-    match fault:
-        case "cut":
-            return text[: len(text) // 2]
-        case "misnamed":
-            return text.replace('"party"', '"partty"', 1)
-        case "prose":
-            return "The clause says who pays whom, but I would rather tell it in my own words."
-        case "wrong_type":
-            return text.replace('"amount": ', '"amount": "about ', 1).replace(', "subject"', '", "subject"', 1)
-        case _:
-            return text
-
-
-def _texts(message: Mapping[str, Any]) -> str:
-    content = message.get("content") or ""
-    return content if isinstance(content, str) else "".join(str(part.get("text", "")) for part in content)
+def _now() -> float:
+    return SystemClock().now().timestamp()
 
 
 class Standin:
@@ -133,55 +44,97 @@ class Standin:
         self.state = State()
 
     async def complete(self, http: Request) -> Response:
-        """One completion."""
-        body, state = await http.body(), self.state
-        asked = json.loads(body)
+        """One answer, on the wire that the path says."""
+        raw, state = await http.body(), self.state
         state.counts["requests"] += 1
         await asyncio.sleep(_LATENCY_S)
-        fault = state.fault(body)
-        if fault == "429":
+        fault = state.fault(raw)
+        if fault == "refused":
             state.counts["rate_limited"] += 1
-            error = {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}
-            return JSONResponse(error, 429, {**_HEADERS, "retry-after": str(_RETRY_AFTER_S), "retry-after-ms": "200"})
-        tools, form = asked.get("tools") or [], asked.get("response_format") or {}
-        schema = tools[0]["function"]["parameters"] if tools else form.get("json_schema", {}).get("schema", {})
-        prompt = json.dumps([tools, form]) + "".join(map(_texts, asked["messages"]))
-        facts = list(facts_in("".join(_texts(m) for m in asked["messages"] if m["role"] == "user")))
-        right = answer(schema, [values for _, values in facts], schema) if schema else facts[0][1] if facts else {}
-        text = spoilt(json.dumps(right), fault)
-        usage = self._bill(prompt, text, facts)
-        message: dict[str, Any] = {"role": "assistant", "content": text}
-        if tools:
-            call = {"name": tools[0]["function"]["name"], "arguments": text}
-            message = {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [{"id": f"call_{state.counts['requests']}", "type": "function", "function": call}],
+            error = {
+                "error": {"message": "Rate limit reached", "type": "rate_limit_error", "code": "rate_limit_exceeded"}
             }
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if tools else "stop"}
-        completion = {
-            "id": f"chatcmpl-{state.counts['requests']}",
-            "object": "chat.completion",
-            "created": 1_700_000_000,
-            "model": asked["model"],
-            "choices": [choice],
-            "usage": usage,
-        }
-        return JSONResponse(completion, headers=_HEADERS)
+            return JSONResponse(error, 429, {**_HEADERS, "retry-after": str(_RETRY_AFTER_S), "retry-after-ms": "200"})
+        return JSONResponse(reply(state, (http.url.path, json.loads(raw)), fault, in_batch=False), headers=_HEADERS)
 
-    def _bill(self, prompt: str, text: str, facts: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-        state = self.state
-        read = state.cached_chars(prompt) // _CHARS_PER_TOKEN
-        state.remember(prompt)
-        sent, said = -(-len(prompt) // _CHARS_PER_TOKEN), -(-len(text) // _CHARS_PER_TOKEN)
-        state.counts.update(calls=1, input=sent, cached=read, output=said)
-        state.paid.update(block_id for block_id, _ in facts)
-        return {
-            "prompt_tokens": sent,
-            "completion_tokens": said,
-            "total_tokens": sent + said,
-            "prompt_tokens_details": {"cached_tokens": read},
+    async def put_file(self, http: Request) -> Response:
+        """A file of requests."""
+        form = await http.form()
+        upload = form["file"]
+        assert not isinstance(upload, str)
+        name = f"file-{len(self.state.files) + 1}"
+        self.state.files[name] = await upload.read()
+        return JSONResponse(self._file(name), headers=_HEADERS)
+
+    async def get_file(self, http: Request) -> Response:
+        """What is known of a file, or what is in it."""
+        name = http.path_params["name"]
+        if http.url.path.endswith("/content"):
+            return Response(self.state.files[name], media_type="application/jsonl", headers=_HEADERS)
+        return JSONResponse(self._file(name), headers=_HEADERS)
+
+    def _file(self, name: str) -> dict[str, Any]:
+        size = len(self.state.files[name])
+        head = {
+            "id": name,
+            "object": "file",
+            "bytes": size,
+            "created_at": int(_now()),
+            "filename": f"{name}.jsonl",
         }
+        return {**head, "purpose": "batch", "status": "processed"}
+
+    async def make_batch(self, http: Request) -> Response:
+        """Takes a batch: it is carried out and billed now, and said to be so when its time has come."""
+        told, state = json.loads(await http.body()), self.state
+        is_openai = "input_file_id" in told
+        if is_openai:
+            lines = [json.loads(line) for line in state.files[told["input_file_id"]].splitlines() if line.strip()]
+            requests = [(line["custom_id"], line["url"], line["body"]) for line in lines]
+        else:
+            requests = [(line["custom_id"], MESSAGES, line["params"]) for line in told["requests"]]
+        name = f"batch_{len(state.batches) + 1:04}"
+        results, errors = [], []
+        for custom_id, wire, body in requests:
+            fault = state.fault(json.dumps(body, sort_keys=True).encode(), in_batch=True)
+            if fault == "refused":
+                errors.append(failed_line(custom_id, is_openai=is_openai))
+            else:
+                answer_body = reply(state, (wire, body), fault, in_batch=True)
+                results.append(done_line(custom_id, answer_body, is_openai=is_openai))
+        for prefix in state.later:
+            state.remember(prefix)
+        state.later.clear()
+        state.counts.update(batches=1, batch_lines=len(requests))
+        if not is_openai:
+            results, errors = results + errors, []
+        batch = Batch(
+            name=name,
+            told=told,
+            made_at=_now(),
+            ends_at=_now() + state.turnaround_s,
+            results=results,
+            errors=errors,
+        )
+        state.batches[name] = batch
+        for kind, written in (("results", results), ("errors", errors)):
+            state.files[f"{name}-{kind}"] = ("\n".join(map(json.dumps, written)) + "\n").encode()
+        await asyncio.sleep(state.submit_delay_s)
+        return JSONResponse(batch.document(_now()), headers=_HEADERS)
+
+    async def get_batches(self, http: Request) -> Response:
+        """All batches, newest first; one; or the results of one."""
+        state, name = self.state, http.path_params.get("name")
+        if name is None:
+            found = [batch.document(_now()) for batch in reversed(state.batches.values())]
+            listed = {"object": "list", "data": found, "has_more": False, "first_id": None, "last_id": None}
+            return JSONResponse(listed, headers=_HEADERS)
+        if name not in state.batches:
+            return JSONResponse({"error": {"message": f"no batch {name}", "type": "not_found_error"}}, 404)
+        if http.url.path.endswith("/results"):
+            return Response(state.files[f"{name}-results"], media_type="application/x-jsonl", headers=_HEADERS)
+        state.counts["polls"] += 1
+        return JSONResponse(state.batches[name].document(_now()), headers=_HEADERS)
 
     async def models(self, http: Request) -> Response:
         """The one model."""
@@ -193,9 +146,7 @@ class Standin:
 
     async def stats(self, http: Request) -> Response:
         """What was asked and billed."""
-        counts = {
-            name: self.state.counts[name] for name in ("requests", "rate_limited", "calls", "input", "cached", "output")
-        }
+        counts = {name: self.state.counts[name] for name in COUNTED}
         paid = self.state.paid
         return JSONResponse(
             {**counts, "answered": len(paid), "paid_again": sum(paid.values()) - len(paid)}, headers=_HEADERS
@@ -216,7 +167,12 @@ class Standin:
         """The application."""
         return Starlette(
             routes=[
-                Route("/v1/chat/completions", self.complete, methods=["POST"]),
+                *(Route(wire, self.complete, methods=["POST"]) for wire in (CHAT, RESPONSES, MESSAGES)),
+                Route("/v1/files", self.put_file, methods=["POST"]),
+                *(Route(f"/v1/files/{{name}}{end}", self.get_file) for end in ("", "/content")),
+                *(Route(path, self.make_batch, methods=["POST"]) for path in _BATCHES),
+                *(Route(path, self.get_batches) for path in _BATCHES),
+                *(Route(f"{path}/{{name}}{end}", self.get_batches) for path in _BATCHES for end in ("", "/results")),
                 Route("/v1/models", self.models),
                 Route("/healthz", self.health),
                 Route("/control/stats", self.stats),

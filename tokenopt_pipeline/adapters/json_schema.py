@@ -13,6 +13,17 @@ from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.tools import Tool, Toolbox
 
 _MOST_CHARS = 300
+_ACROSS_FIELDS = (
+    "required",
+    "dependentRequired",
+    "dependentSchemas",
+    "minProperties",
+    "if",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+)
 _DRAFT = re.compile(r"https?://json-schema\.org/(draft-0[467]|draft/2019-09|draft/2020-12)/schema#?")
 
 
@@ -32,6 +43,13 @@ class JsonSchemaValidators:
         """A function that says in one line what is wrong with one block's values; None when nothing is."""
         validator = self._validator(schema)
         return lambda values: _violation(validator, values)
+
+    def takes(self, schema: ExtractionSchema) -> Callable[[str, object], bool]:
+        """A function that says whether one field of the schema takes a value, whatever the other fields hold."""
+        # What binds fields to each other is not about one of them.
+        alone = {key: value for key, value in schema.answer_schema.items() if key not in _ACROSS_FIELDS}
+        validator = jsonschema_rs.validator_for(alone, validate_formats=True, retriever=_refuse_other_documents)
+        return lambda name, value: validator.is_valid({name: value})
 
     def _validator(self, schema: ExtractionSchema) -> jsonschema_rs.Validator:
         # References to other documents would be fetched; a schema must stand alone.

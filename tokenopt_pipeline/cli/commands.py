@@ -322,11 +322,19 @@ def _add_operating_commands() -> None:
         indexing,
         mcp_serving,
         operating,
+        reviewing,
         routing,
         webhooks_serving,
     )
 
-    groups = (operating.COMMANDS, indexing.COMMANDS, routing.COMMANDS, batching.COMMANDS, benchmarking.COMMANDS)
+    groups = (
+        operating.COMMANDS,
+        reviewing.COMMANDS,
+        indexing.COMMANDS,
+        routing.COMMANDS,
+        batching.COMMANDS,
+        benchmarking.COMMANDS,
+    )
     for command in (*(command for group in groups for command in group), mcp_serving.mcp, webhooks_serving.webhooks):
         tokenopt.add_command(command)
 

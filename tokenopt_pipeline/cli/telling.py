@@ -46,17 +46,22 @@ def story_lines(story: Mapping[str, Any]) -> Iterator[str]:
             outcome = f", {call['batch_outcome']}" if call["batch_outcome"] else ""
             yield f"batch       {call['batch_no']}, round {call['batch_round']}: {call['batch_id'] or 'no id yet'}, {call['batch_state']}{outcome}"
         yield from _call_lines(call)
-    if story["status"] == OverlayStatus.FAILED:
-        yield f"outcome     failed, {story['error_class']}: {story['error_detail']}"
-    elif story["status"] == OverlayStatus.SKIPPED:
-        yield f"outcome     skipped by rule {story['rule_id']}"
-    elif story["chosen_because"] is not None:
-        yield f"outcome     {story['status']}: {story['chosen_because']}"
-    else:
-        yield f"outcome     {story['status']}"
-    answer = story["confirmed"] or story["staged"]
+    for review in story["reviews"]:
+        note = f": {review['note']}" if review["note"] else ""
+        yield f"review      {review['verdict']} by {review['reviewer']}, {review['reviewed_at']:%Y-%m-%d %H:%M:%S}{note}"
+    yield f"outcome     {_outcome(story)}"
+    answer = story["staged"] if story["confirmed"] is None else story["confirmed"]
     if answer is not None:
         yield f"output      {json.dumps(answer, ensure_ascii=False)}"
+
+
+def _outcome(story: Mapping[str, Any]) -> str:
+    if story["status"] == OverlayStatus.FAILED:
+        return f"failed, {story['error_class']}: {story['error_detail']}"
+    if story["status"] == OverlayStatus.SKIPPED:
+        return f"skipped by rule {story['rule_id']}"
+    chosen = story["chosen_because"]
+    return f"{story['status']}: {chosen}" if chosen is not None else str(story["status"])
 
 
 def _pack_lines(call: Mapping[str, Any]) -> Iterator[str]:

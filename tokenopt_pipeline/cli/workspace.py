@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,10 +77,18 @@ def summaries_on(workspace: Workspace) -> PostgresSummaries:
     return PostgresSummaries(workspace.connection, tables=assembly.RunTables())
 
 
+def who() -> str:
+    """The person at this machine; an account without a name, as containers have them, by its number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def audit_policy_file(workspace: Workspace, path: str) -> None:
     """Keeps who used which content of a policy file, and when."""
     PostgresPolicies(workspace.connection).seen(
-        str(Path(path).resolve()), load_policy(path).document, who=getpass.getuser(), now=SystemClock().now()
+        str(Path(path).resolve()), load_policy(path).document, who=who(), now=SystemClock().now()
     )
 
 

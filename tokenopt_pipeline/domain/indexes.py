@@ -44,11 +44,18 @@ class ServedIndex:
     embedder: str | None
     dimension: int | None
     n_chunks: int
+    n_sections: int
+    #: Of the sections, those with a trigger.
     n_rules: int
     built_at: datetime
     #: The sources registered now are not those it was built from.
     is_stale: bool
     calibration: Calibration | None
+
+    @property
+    def speaks_for_itself(self) -> bool:
+        """Whether every section is a rule with a trigger, so that what a block needs can be told and not only guessed."""
+        return self.n_rules == self.n_sections > 0
 
     @property
     def standing(self) -> IndexStanding:

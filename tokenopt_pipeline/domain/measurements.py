@@ -34,6 +34,8 @@ class BlockOutcome:
     rule: str | None = None
     error: str | None = None
     answer: Mapping[str, object] | None = None
+    #: 0 to 1, where a recording says how right the answer is; None: nobody knows.
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,11 @@ class Cell:
     outcomes: Sequence[BlockOutcome] = ()
     #: Seconds, milliseconds, MiB; never compared byte by byte.
     spent: Mapping[str, float | None] = field(default_factory=dict)
+    #: Of the reference's index: probes that were not used to set its threshold, and the mean recall on those that it trusts.
+    probes: int | None = None
+    recall: float | None = None
+    #: What packs carried of the reference -> how many did.
+    carried: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +104,17 @@ class Row:
     #: Of blocks that people marked as carrying an answer: how many there are, how many were skipped.
     marked: int | None
     lost: int | None
+    #: Share of blocks that are right as recorded, and its change against the baseline with its 95 % interval. Results that
+    #: were stored before anything recorded was measured lack these.
+    score: float | None = None
+    score_change: float | None = None
+    score_low: float | None = None
+    score_high: float | None = None
+    #: Of the reference's index: probes that were not used to set its threshold, and the mean recall on those that it trusts.
+    probes: int | None = None
+    recall: float | None = None
+    #: What packs carried of the reference -> how many did.
+    carried: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> CellKey:
@@ -202,6 +220,9 @@ def _row(repeats: Sequence[Cell], baseline: Cell | None, marks: Sequence[bool | 
         saved = round(1 - cell.usd / baseline.usd, _DIGITS)
     total, changes = _against(cell, baseline)
     change = paired_change(changes) if changes else None
+    scores = [outcome.score for outcome in cell.outcomes if outcome.score is not None]
+    moved = _score_changes(cell, baseline)
+    scored = paired_change(moved) if moved else None
     carried = [o for o, mark in zip(cell.outcomes, marks, strict=False) if mark]
     statuses = [outcome.status for outcome in cell.outcomes]
     return Row(
@@ -233,6 +254,13 @@ def _row(repeats: Sequence[Cell], baseline: Cell | None, marks: Sequence[bool | 
         lost=sum(o.status == "skipped" for o in carried)
         if any(mark is not None for mark in marks) and is_measured
         else None,
+        score=round(sum(scores) / len(scores), _DIGITS) if scores else None,
+        score_change=None if scored is None else round(scored.mean, _DIGITS),
+        score_low=None if scored is None else round(scored.low, _DIGITS),
+        score_high=None if scored is None else round(scored.high, _DIGITS),
+        probes=cell.probes,
+        recall=None if cell.recall is None else round(cell.recall, _DIGITS),
+        carried=cell.carried,
     )
 
 
@@ -254,6 +282,14 @@ def _against(cell: Cell, baseline: Cell | None) -> tuple[Agreement, list[float]]
                 if found.fields:
                     changes.append(found.agreeing / found.fields - 1.0)
     return total, changes
+
+
+def _score_changes(cell: Cell, baseline: Cell | None) -> list[float]:
+    """What recordings say of each block's answer against the baseline's."""
+    if baseline is None or baseline.digest != cell.digest:
+        return []
+    pairs = zip(cell.outcomes, baseline.outcomes, strict=False)
+    return [o.score - b.score for o, b in pairs if o.score is not None and b.score is not None]
 
 
 def _counted(cell: Cell) -> tuple[object, ...]:

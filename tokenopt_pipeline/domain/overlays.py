@@ -7,14 +7,14 @@ from enum import StrEnum
 
 class OverlayStatus(StrEnum):
     """`pending → skipped`; `pending → submitted → ai_complete | failed`; `pending → ai_complete | failed` (reused);
-    `ai_complete → confirmed`."""
+    and in review `ai_complete | failed → confirmed`, `ai_complete | confirmed → failed` (rejected)."""
 
     PENDING = "pending"  # enrolled, nothing decided yet
     SKIPPED = "skipped"  # a rule says why
     SUBMITTED = "submitted"  # in a pack
     AI_COMPLETE = "ai_complete"  # the model's values, valid against the schema
     FAILED = "failed"  # no usable answer; the error class says why
-    CONFIRMED = "confirmed"  # a person or an auto-confirm policy agreed
+    CONFIRMED = "confirmed"  # a person agreed, or said what is right
 
 
 #: States in which a block's story has ended.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from tokenopt_pipeline.domain.fingerprints import digest_text
-from tokenopt_pipeline.domain.ranking import Confidence
+from tokenopt_pipeline.domain.ranking import SILENCE, Confidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +70,16 @@ def ndcg_at(ranked: Sequence[str], gains: dict[str, float], k: int) -> float:
     return found / possible if possible else 0.0
 
 
-def calibrate(results: Sequence[ProbeResult], *, gate: float) -> Calibration:
+def calibrate(results: Sequence[ProbeResult], *, gate: float, can_be_silent: bool = False) -> Calibration:
     """The threshold that trusts most of one half's probes at a mean recall of at least `gate`, tried on the other half.
 
-    Halves are told by a digest of the query, so that the order of the probes does not matter.
+    Halves are told by a digest of the query, so that the order of the probes does not matter. `can_be_silent`: every section of
+    the index is a rule, so that a block on which none fires needs none (`ranking.SILENCE`). Of every probe some rule should
+    have spoken; silence is trusted when all of them together reach the gate, those on which none spoke included.
     """
     seen = [result for result in results if _is_seen(result.probe)]
     unseen = [result for result in results if not _is_seen(result.probe)]
-    threshold = _widest(seen, gate)
+    threshold = _widest(seen, gate, margins={SILENCE.margin} if can_be_silent else set())
     trusted = [result for result in unseen if threshold is not None and threshold.trusts(result.confidence)]
     return Calibration(threshold=threshold, recall=_mean(trusted), n=len(unseen), trusted=len(trusted))
 
@@ -90,12 +92,12 @@ def _mean(results: Sequence[ProbeResult]) -> float | None:
     return sum(result.recall for result in results) / len(results) if results else None
 
 
-def _widest(results: Sequence[ProbeResult], gate: float) -> Threshold | None:
+def _widest(results: Sequence[ProbeResult], gate: float, *, margins: Set[float]) -> Threshold | None:
+    """Of the confidences that were seen, and these margins; the lower of two that trust as many."""
     found: tuple[int, Threshold] | None = None
     scores = sorted({result.confidence.score for result in results})
-    margins = sorted({result.confidence.margin for result in results})
     for score in scores:
-        for margin in margins:
+        for margin in sorted({result.confidence.margin for result in results} | margins):
             threshold = Threshold(score=score, margin=margin)
             trusted = [result for result in results if threshold.trusts(result.confidence)]
             recall = _mean(trusted)

@@ -97,10 +97,20 @@ def rank(lists: Lists, fired: Mapping[int, Trigger], *, most: int) -> list[Ranke
     ][:most]
 
 
-def confidence(lists: Lists, ranked: Sequence[Ranked]) -> Confidence:
-    """How sure the search is; 0 and 0 when it found nothing."""
+#: Every section is a rule, and each was asked and does not speak. Surer than any likeness and less sure than a rule that does:
+#: whether such silence is trusted is for the probes to say, on which some rule should have spoken.
+SILENCE = Confidence(score=1.0, margin=0.0)
+
+
+def confidence(lists: Lists, ranked: Sequence[Ranked], *, all_asked: bool = False) -> Confidence:
+    """How sure the search is; 0 and 0 when it found nothing.
+
+    `all_asked`: every section of the index is a rule that could be told to fire or not.
+    """
     if any(hit.evidence is not Evidence.TEXT for hit in ranked):
         return Confidence(score=1.0, margin=1.0)
+    if all_asked:
+        return SILENCE
     similar = [max(cosine, 0.0) for _, cosine in lists.meaning]
     shared = [share for _, share in lists.words]
     measured = similar or shared

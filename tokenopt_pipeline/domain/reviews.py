@@ -1,15 +1,25 @@
-"""Reviews as outcomes: what people confirmed says how right each tier's answers were."""
+"""Reviews: who said what of an answer, and what confirmed blocks say of how right each tier's answers were."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from tokenopt_pipeline.domain.checks import is_empty
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.fingerprints import canonical_json
 from tokenopt_pipeline.domain.outcomes import OutcomeRow, TierOutcome
 from tokenopt_pipeline.domain.routing import RouteFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewer:
+    """Who reviews, when, and what they say of it."""
+
+    name: str
+    at: datetime
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.policy import resolve
 from tokenopt_pipeline.domain.runs import RunKind
 from tokenopt_pipeline.domain.schemas import parse_schema
-from tokenopt_pipeline.measuring.scenarios import Scenario
+from tokenopt_pipeline.measuring.scenarios import Scenario, Tier
 from tokenopt_pipeline.measuring.workloads import Workload
 from tokenopt_pipeline.stages.plan import RunRequest, check_askable
 
@@ -43,12 +43,17 @@ class Ability:
 def ability(scenario: Scenario, workload: Workload, under: Conditions) -> Ability:
     """The tiers of the scenario that a run over the workload would follow.
 
-    A tier is left out when the product refuses it, or says in a note that what it asks for has no effect.
+    A tier is left out when the product refuses it, alone or beside the tiers before it, or says in a note that what it asks
+    for has no effect.
     """
     left_out: dict[str, str] = {}
+    taken: list[Tier] = []
     for tier in scenario.tiers:
-        if reason := _refusal(Scenario(name=tier.name, tiers=(tier,)), workload, under):
+        reason = _refusal(Scenario(name=tier.name, tiers=(tier,)), workload, under)
+        if reason := reason or _refusal(Scenario(name=scenario.name, tiers=(*taken, tier)), workload, under):
             left_out[tier.name] = reason
+        else:
+            taken.append(tier)
     able = replace(scenario, tiers=tuple(t for t in scenario.tiers if t.name not in left_out))
     if scenario.tiers and not able.tiers:
         return Ability(scenario=able, left_out=left_out, refusal="; ".join(dict.fromkeys(left_out.values())))
@@ -78,6 +83,9 @@ def request_for(scenario: Scenario, workload: Workload, under: Conditions, *, co
 
 
 def _refusal(scenario: Scenario, workload: Workload, under: Conditions) -> str | None:
+    if (known := workload.recorded_tiers) is not None:
+        others = [tier.name for tier in scenario.tiers if tier.name not in known]
+        return f"nothing was recorded of {', '.join(others)}" if others else None
     if scenario.uses_reference and not workload.reference:
         return "the workload has no reference to look things up in"
     try:

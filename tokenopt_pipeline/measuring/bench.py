@@ -12,6 +12,7 @@ from tokenopt_pipeline.domain.errors import InvalidInput, NotFound
 from tokenopt_pipeline.domain.fingerprints import digest_text
 from tokenopt_pipeline.domain.measurements import BASELINE, BlockOutcome, Cell, CellKey
 from tokenopt_pipeline.measuring.cell import CellOrder
+from tokenopt_pipeline.measuring.recorded import Recording, lines_of
 from tokenopt_pipeline.measuring.scenarios import SCENARIOS, TIERS
 from tokenopt_pipeline.measuring.stand import Stand, open_stand
 from tokenopt_pipeline.measuring.workloads import WORKLOADS, load_workload
@@ -21,11 +22,15 @@ DEFAULT_BLOCKS: Mapping[str, int] = {
     "reference": 200,
     "short_29": 29,
     "peer_shape": 100,
+    "rules": 60,
     "shipped": 100,
     "cuad": 150,
     "contract_nli": 100,
     "style": 60,
+    "guide": 60,
     "sroie": 150,
+    "bfcl": 351,
+    "rte_packs": 269,
 }
 #: Where the growth of cost with blocks is measured.
 GROWTH = tuple(
@@ -33,12 +38,15 @@ GROWTH = tuple(
     for scenario in (BASELINE, "prompt_caching", "worker_batching", "everything")
     for blocks in (25, 50, 100, 200)
 )
-#: Where every tier is taken out of `everything`.
+#: Where every tier is taken out of `everything`; of what is recorded, the tiers that were.
+_ABLATED: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("reference", "rules", "shipped"), tuple(tier.name for tier in TIERS)),
+    "bfcl": ("routing", "escalation"),
+}
 ABLATION = tuple(
-    CellKey(workload=workload, scenario=f"everything_without_{tier.name}", blocks=DEFAULT_BLOCKS[workload])
-    for workload in ("reference", "shipped")
-    for tier in TIERS
-    if tier.in_everything
+    CellKey(workload=workload, scenario=f"everything_without_{name}", blocks=DEFAULT_BLOCKS[workload])
+    for workload, names in _ABLATED.items()
+    for name in names
 )
 #: Scenarios for which it makes a difference that prompts have been seen before.
 _CACHING = ("prompt_caching", "everything")
@@ -100,6 +108,8 @@ def run_benchmark(
     marks: dict[str, list[bool | None]] = {}
     sources: dict[str, str] = {}
     lengths: dict[str, int] = {}
+    recordings: list[Recording] = []
+    recorded_tiers: dict[str, frozenset[str]] = {}
     for name in sorted({key.workload for key in benchmark.keys}):
         try:
             workload = load_workload(name, shipped=documents.shipped, data=documents.data)
@@ -107,17 +117,23 @@ def run_benchmark(
             sources[name] = f"left out: {missing}"
             continue
         sources[name], lengths[name] = workload.source, len(workload.blocks)
+        if workload.recorded_tiers is not None:
+            recorded_tiers[name] = workload.recorded_tiers
+            sources[name] += f"; nothing was recorded of tiers other than {', '.join(sorted(workload.recorded_tiers))}"
         marks[name] = [block.carries for block in workload.blocks]
+        recordings += [workload.recording] if workload.recording is not None else []
     # A shorter workload has the blocks it has.
     orders = [
         (CellKey(workload=k.workload, scenario=k.scenario, blocks=min(k.blocks, lengths[k.workload]), cache=k.cache), n)
         for k in dict.fromkeys(benchmark.keys)
-        if k.workload in lengths
+        if k.workload in lengths and _says_something(k, recorded_tiers.get(k.workload))
         for n in range(benchmark.repeats_of.get(k.workload, benchmark.repeats))
     ]
     orders.sort(key=lambda order: digest_text(f"{benchmark.seed} {order}"))
     cells: list[Cell] = []
     with open_stand(live=benchmark.live_budget_usd is not None) as stand:
+        if recordings and not stand.recordings.exists():
+            stand.recordings.write_text("\n".join(lines_of(recordings)), "utf-8")
         for number, (key, _) in enumerate(orders, start=1):
             budget = _left(benchmark, cells)
             if budget == 0:
@@ -126,6 +142,13 @@ def run_benchmark(
             cells.append(_measure(stand, key, benchmark, documents, budget))
             told(f"{number}/{len(orders)} {_said(cells[-1])}")
     return Measured(cells=tuple(cells), marks=marks, sources=sources)
+
+
+def _says_something(key: CellKey, recorded: frozenset[str] | None) -> bool:
+    """Whether recordings can tell what the scenario does: they know no cache, and only their own tiers."""
+    if recorded is None or key.scenario == BASELINE:
+        return True
+    return key.cache == "cold" and any(tier.name in recorded for tier in SCENARIOS[key.scenario].tiers)
 
 
 def _left(benchmark: Benchmark, cells: Sequence[Cell]) -> Decimal | None:
@@ -144,6 +167,7 @@ def _measure(stand: Stand, key: CellKey, benchmark: Benchmark, documents: Docume
         data=None if documents.data is None else str(documents.data),
         budget_usd=None if budget is None else str(budget),
         model=benchmark.model,
+        replay_url=stand.replay_url,
     )
     stand.forget()
     if key.cache == "warm":
@@ -168,6 +192,8 @@ def read_cell(key: CellKey, printed: Mapping[str, Any]) -> Cell:
         blocks_by_model=counts["blocks_by_model"],
         outcomes=tuple(BlockOutcome(**outcome) for outcome in printed["outcomes"]),
         spent=printed["spent"],
+        **printed.get("index", {}),
+        carried=printed.get("carried", {}),
     )
 
 

@@ -21,9 +21,10 @@ from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.errors import BudgetExceeded
 from tokenopt_pipeline.domain.routing import models_in_use
 from tokenopt_pipeline.domain.runs import Run, RunKind, RunState, Shard
+from tokenopt_pipeline.measuring import replaying
 from tokenopt_pipeline.measuring.asking import Conditions, ability, request_for
 from tokenopt_pipeline.measuring.guide import build_guide
-from tokenopt_pipeline.measuring.scenarios import SCENARIOS
+from tokenopt_pipeline.measuring.scenarios import SCENARIOS, Scenario
 from tokenopt_pipeline.measuring.workloads import Workload, load_workload
 from tokenopt_pipeline.settings import Settings
 from tokenopt_pipeline.stages.contexts import know
@@ -48,14 +49,18 @@ class CellOrder:
     budget_usd: str | None = None
     #: Asked for everything instead of the scenario's tiers.
     model: str | None = None
+    #: Where recorded models answer; None: nowhere.
+    replay_url: str | None = None
 
 
 def measure(order: CellOrder, settings: Settings) -> dict[str, Any]:
     """What the cell did. `refusal` is None, or why there is nothing else."""
     data = None if order.data is None else Path(order.data)
     workload = load_workload(order.workload, shipped=Path(order.shipped), data=data).first(order.blocks)
-    backend = assembly.open_backend(settings)
     scenario = SCENARIOS[order.scenario]
+    if workload.recorded_tiers is not None:
+        return _recorded(order, workload, scenario, settings)
+    backend = assembly.open_backend(settings)
     models = Conditions(kind=RunKind.SIMULATED, model=order.model)
     policy = request_for(scenario, workload, models, collection=_COLLECTION).resolved.policy
     kind = backend.under(policy).kind_of(models_in_use(policy.routing))
@@ -67,8 +72,11 @@ def measure(order: CellOrder, settings: Settings) -> dict[str, Any]:
     request = request_for(can.scenario, workload, under, collection=_COLLECTION)
     url = assembly.open_database(settings)
     with connect(url, application="tokenopt benchmark") as connection:
+        index: dict[str, Any] = {}
         if can.scenario.uses_reference:
-            build_guide(connection, settings, workload.reference, request.resolved.policy.retrieval)
+            retrieval = request.resolved.policy.retrieval
+            measured = build_guide(connection, settings, workload.reference, workload.probes, retrieval)
+            index = {"probes": measured.n, "recall": measured.recall}
             references = assembly.references_on(connection)
             known = know(request.schema, request.resolved.policy, references=references, tokenizer=O200kTokenizer())
             request = replace(request, known=known)
@@ -84,7 +92,24 @@ def measure(order: CellOrder, settings: Settings) -> dict[str, Any]:
             stopped = str(problem)
         spent: dict[str, float | None] = {"wall_s": time.perf_counter() - began, "cpu_s": _cpu_s() - before}
         spent |= _waits(connection, run)
-        return {**head, "refusal": None, "stopped": stopped, **_counted(connection, run), "spent": spent}
+        counted = _counted(connection, run)
+        return {**head, "refusal": None, "stopped": stopped, **counted, "index": index, "spent": spent}
+
+
+def _recorded(order: CellOrder, workload: Workload, scenario: Scenario, settings: Settings) -> dict[str, Any]:
+    can = ability(scenario, workload, Conditions(kind=RunKind.SIMULATED))
+    head = {"kind": replaying.KIND, "left_out": dict(can.left_out), "digest": workload.content_digest}
+    refusal, found = can.refusal, None
+    if refusal is None and workload.packs is not None:
+        found = replaying.read_packs(workload.packs, can.scenario)
+    elif refusal is None and workload.recording is not None:
+        if order.replay_url is None or order.model is not None:
+            refusal = "recorded answers are those of the recorded models, from the sandbox"
+        else:
+            found = replaying.replay(workload.recording, can.scenario, settings, base_url=order.replay_url)
+    if found is None or isinstance(found, str):
+        return {**head, "refusal": refusal or found}
+    return {**head, "refusal": None, **found}
 
 
 def _planned(connection: Connection, workload: Workload, request: RunRequest) -> Run:
@@ -147,6 +172,7 @@ def _counted(connection: Connection, run: Run) -> dict[str, Any]:
             "tokens": {name: int(ledger[name]) for name in classes},
             "blocks_by_model": dict(sorted(models.items())),
         },
+        "carried": {kind: sum(causes.values()) for kind, causes in sorted(summary["contexts"].items())},
         "outcomes": [
             {"status": b["status"], "rule": b["rule_id"], "error": b["error_class"], "answer": b["answer"]}
             for b in exported

@@ -13,10 +13,15 @@ from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.measurements import Row, Timing
 
 _TOKENS = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+#: Never in one column: what a stand-in billed, what real models were recorded to cost, what was paid.
+KINDS = ("simulated", "recorded", "live")
+RECORDED = "recorded"
 _COLUMNS = (
     "workload scenario blocks cache kind calls calls_failed packs packs_from_splits batches".split()
     + list(_TOKENS)
-    + "usd saved ai_complete skipped failed violations fields agreement quality_change quality_low quality_high marked lost".split()
+    + [f"usd_{kind}" for kind in KINDS]
+    + "saved ai_complete skipped failed violations fields agreement quality_change quality_low quality_high marked lost".split()
+    + "score score_change score_low score_high probes recall".split()
     + "repeats repeats_identical not_available".split()
 )
 
@@ -65,7 +70,10 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for row in rows:
-        values = {**row.document(), **row.counts, **row.outcomes}
+        values = {**row.document(), **row.counts, **row.outcomes, f"usd_{row.kind}": row.usd}
+        if row.kind == RECORDED:
+            # Two recorded models that agree are no sign of a pipeline that works; what they were right in is.
+            values |= dict.fromkeys(("fields", "agreement", "quality_change", "quality_low", "quality_high"))
         if row.not_available is None:
             values = {**dict.fromkeys(("ai_complete", "skipped", "failed"), 0), **values}
         writer.writerow(["" if (value := values.get(name)) is None else value for name in _COLUMNS])
@@ -77,7 +85,8 @@ def as_markdown(comparison: Comparison) -> Iterator[str]:
     yield f"# Comparison at {comparison.commit}, seed {comparison.seed}"
     yield ""
     yield "Dollars at list price. *simulated*: the sandbox answered, so that agreement shows whether answers reached their own"
-    yield "blocks and not whether a model is right. Unknown is a dash. Times are in timings.json."
+    yield "blocks and not whether a model is right. *recorded*: real models' stored answers, their dollars, and whether they were"
+    yield "right. Unknown is a dash. Times are in timings.json."
     for workload, source in sorted(comparison.sources.items()):
         rows = [row for row in comparison.rows if row.workload == workload]
         yield from ("", f"## {workload}", "", f"{source}", "")
@@ -87,38 +96,41 @@ def as_markdown(comparison: Comparison) -> Iterator[str]:
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
     yield (
-        "| scenario | kind | blocks | cache | calls | input | read from cache | written | output | usd | saved | answered | "
-        "skipped | failed | violations | agreement | quality change (95 %) | answers lost |"
+        "| scenario | kind | blocks | cache | calls | input | read from cache | written | output | "
+        f"{' | '.join(f'usd {kind}' for kind in KINDS)} | saved | answered | skipped | failed | violations | agreement | "
+        "quality change (95 %) | answers lost | right, recorded | change recorded (95 %) | recall, unseen probes |"
     )
-    yield "|---" * 18 + "|"
+    yield "|---" * 23 + "|"
     for row in rows:
         if row.not_available is not None:
             yield (
                 f"| {row.scenario} | {row.kind} | {row.blocks} | {row.cache} | not available: {row.not_available} "
-                + "| " * 13
+                + "| " * 18
                 + "|"
             )
             continue
-        written = row.counts["cache_write_5m"] + row.counts["cache_write_1h"]
         cells = [
             row.scenario + (f" (without {', '.join(sorted(row.left_out))})" if row.left_out else ""),
             row.kind,
             row.blocks,
             row.cache,
             row.counts["calls"],
-            row.counts["input_uncached"],
-            row.counts["cache_read"],
-            written,
-            row.counts["output"],
-            dollars(row.usd),
+            *tokens_of(row),
+            *usd_by_kind(row),
             percent(row.saved),
             row.outcomes.get("ai_complete", 0),
             row.outcomes.get("skipped", 0),
             row.outcomes.get("failed", 0),
             row.violations,
-            percent(row.agreement),
-            _interval(row),
+            *(
+                ("—", "—")
+                if row.kind == RECORDED
+                else (percent(row.agreement), points(row.quality_change, row.quality_low, row.quality_high))
+            ),
             "—" if row.lost is None else f"{row.lost} of {row.marked}",
+            percent(row.score),
+            points(row.score_change, row.score_low, row.score_high),
+            recall(row),
         ]
         yield "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |"
 
@@ -143,7 +155,27 @@ def percent(share: float | None) -> str:
     return "—" if share is None else f"{share:.1%}".replace("%", " %")
 
 
-def _interval(row: Row) -> str:
-    if row.quality_change is None or row.quality_low is None or row.quality_high is None:
+def points(change: float | None, low: float | None, high: float | None) -> str:
+    """`+0.5 pp (-0.2 to +1.1)`; a dash for an unknown change."""
+    if change is None or low is None or high is None:
         return "—"
-    return f"{row.quality_change * 100:+.1f} pp ({row.quality_low * 100:+.1f} to {row.quality_high * 100:+.1f})"
+    return f"{change * 100:+.1f} pp ({low * 100:+.1f} to {high * 100:+.1f})"
+
+
+def recall(row: Row) -> str:
+    """`99.0 % (n 97)`; a dash where nothing is looked up."""
+    return "—" if row.recall is None else f"{percent(row.recall)} (n {row.probes})"
+
+
+def tokens_of(row: Row) -> list[int | str]:
+    """Input, read from a cache, written to it, output; dashes where tokens were not counted."""
+    if "input_uncached" not in row.counts:
+        return ["—"] * 4
+    counts = row.counts
+    written = counts["cache_write_5m"] + counts["cache_write_1h"]
+    return [counts["input_uncached"], counts["cache_read"], written, counts["output"]]
+
+
+def usd_by_kind(row: Row) -> list[str]:
+    """The row's dollars in the column of their kind, dashes in the others."""
+    return [dollars(row.usd) if row.kind == kind else "—" for kind in KINDS]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tokenopt_pipeline.domain.gates import Gate, GateResult, Gates, judge, moved
 from tokenopt_pipeline.domain.measurements import CellKey, Row, Timing
 
-_SIMULATED = "simulated"
+_LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +78,7 @@ def _moved(gates: Gates, rows: Sequence[Row], before: Mapping[CellKey, Row], key
     for row in rows:
         known = before.get(row.key)
         # Other inputs, or another answerer, are another history.
-        if (
-            row.key in keys
-            and known is not None
-            and known.digest == row.digest
-            and known.kind == row.kind == _SIMULATED
-        ):
+        if row.key in keys and known is not None and known.digest == row.digest and known.kind == row.kind != _LIVE:
             numbers = {name: value for name in gates.drift.allowed if (value := known.measure(name)) is not None}
             said += moved(gates.drift, row, numbers)
     return said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ Marked = tuple[str, str, bool | None]
 _MOST_BLOCKS = 2_000
 _FEWEST_WORDS_OF_A_PARAGRAPH = 12
 _IN_A_ROW, _STRIDE = 10, 37
+_STYLES = ("Google", "Microsoft", "proselint", "write-good")
+_TITLE = re.compile(r"^title:\s*(.+)$", re.MULTILINE)
 
 SROIE_SCHEMA: Mapping[str, Any] = {
     "ref": "receipt-lines",
@@ -105,6 +108,28 @@ def style_guide(data: Path) -> dict[str, str]:
     """File name -> Markdown of the 18F content guide, public domain."""
     path = data / "style_guides_md" / "18f_content_guide.jsonl.gz"
     return {_file_name(r["path"]): str(r["text"]) for r in records(path)} if path.is_file() else {}
+
+
+def style_rules(data: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """(File name -> YAML of the rules of four styles for plain English, sentences of the styles' own tests with a rule they break).
+
+    The styles' licences are MIT and BSD-3. A sentence that breaks several rules is a probe for each.
+    """
+    folder = data / "style_rules"
+    if not folder.is_dir():
+        return {}, []
+    rules = (json.loads(line) for line in (folder / "rules.jsonl").open(encoding="utf-8"))
+    questions = (json.loads(line) for line in (folder / "queries.jsonl").open(encoding="utf-8"))
+    files = {f"{r['id']}.yml": str(r["raw"]) for r in rules if r["id"].partition(".")[0] in _STYLES}
+    probes = {(q["query"], f"{rule}.yml") for q in questions for rule in q["relevant"]}
+    return files, sorted(probe for probe in probes if probe[1] in files)
+
+
+def titles(pages: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A page's title should find the page."""
+    for file, text in pages.items():
+        if stated := _TITLE.search(text):
+            yield stated[1].strip("\"' "), file
 
 
 def _contracts(path: Path, marks: Sequence[str]) -> list[Marked]:

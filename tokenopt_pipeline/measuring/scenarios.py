@@ -29,13 +29,11 @@ class Tier:
     about: str
     #: Policy sections laid over `NOTHING_ON`.
     policy: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Sections that it needs beside them where no other tier is on.
+    alone: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     mode: str = "sync"
     #: Members laid over the workload's schema; the product says in the schema's notes when they have no effect.
     schema: Mapping[str, Any] = field(default_factory=dict)
-    #: Part of `everything`. A tier that reacts to what answers say is not: the sandbox invents them, so that nearly all are
-    #: doubted, and what everything costs would be what doubting inventions costs. Nor are conversations with tools, which are
-    #: not held in batches.
-    in_everything: bool = True
     #: The workload's reference is taken out of the instructions, and found instead.
     uses_reference: bool = False
 
@@ -51,8 +49,11 @@ class Scenario:
     def policy(self) -> dict[str, dict[str, Any]]:
         """The policy's sections, complete enough that no default switches anything on."""
         merged = {section: dict(members) for section, members in NOTHING_ON.items()}
-        for tier in self.tiers:
-            for section, members in tier.policy.items():
+        layers = [tier.policy for tier in self.tiers]
+        if len(self.tiers) == 1:
+            layers.append(self.tiers[0].alone)
+        for layer in layers:
+            for section, members in layer.items():
                 merged.setdefault(section, {}).update(members)
         return merged
 
@@ -75,8 +76,8 @@ class Scenario:
 # An example of a declared rule, not a fitted one: `tokenopt route fit` learns a cut from recorded outcomes.
 _SHORT_BLOCKS = {"id": "short-blocks", "tier": "small", "max_block_tokens": 40}
 
-# What the product's own server offers to a model that works on a run.
-_RUN_TOOLS = ["get_block_batch", "get_schema_for_block_type", "lookup_previous_results", "search_style_rules"]
+# Of the tools of the product's own server the one that looks a reference up; the others tell of the run.
+_RUN_TOOLS = ["search_style_rules"]
 
 TIERS: tuple[Tier, ...] = (
     Tier(
@@ -97,8 +98,9 @@ TIERS: tuple[Tier, ...] = (
     Tier(
         name="escalation",
         about="doubtful answers are asked again one tier up",
-        policy={"routing": {"rules": [_SHORT_BLOCKS], "escalation": {"enabled": True}}},
-        in_everything=False,
+        policy={"routing": {"escalation": {"enabled": True}}},
+        # Somebody cheap has to be asked first.
+        alone={"routing": {"rules": [_SHORT_BLOCKS]}},
     ),
     Tier(name="async_batch", about="the provider's batch API at half the price", mode="async"),
     Tier(
@@ -110,9 +112,13 @@ TIERS: tuple[Tier, ...] = (
     ),
     Tier(
         name="bridge",
-        about="models look up what they need with tools",
-        policy={"bridge": {"enabled": True, "servers": {"run": {"builtin": True, "tools": _RUN_TOOLS}}}},
-        in_everything=False,
+        about="models look up what they need of the reference with tools",
+        policy={
+            "retrieval": {"enabled": True, "embedder": "none"},
+            "bridge": {"enabled": True, "servers": {"run": {"builtin": True, "tools": _RUN_TOOLS}}},
+        },
+        schema={"retrieval": "eligible"},
+        uses_reference=True,
     ),
 )
 
@@ -125,19 +131,16 @@ def alone(tier: Tier) -> Scenario:
 
 
 def everything(tiers: Sequence[Tier] = TIERS) -> Scenario:
-    """These tiers together, those that are no part of everything left out."""
-    return Scenario(name="everything", tiers=tuple(t for t in tiers if t.in_everything))
+    """These tiers together."""
+    return Scenario(name="everything", tiers=tuple(tiers))
 
 
 def without(name: str, tiers: Sequence[Tier] = TIERS) -> Scenario:
     """All of these tiers but one."""
-    return Scenario(
-        name=f"everything_without_{name}", tiers=tuple(t for t in tiers if t.in_everything and t.name != name)
-    )
+    return Scenario(name=f"everything_without_{name}", tiers=tuple(t for t in tiers if t.name != name))
 
 
-#: Scenario name -> scenario, in the order of tables. `everything` stands for the tiers that the product can do now.
+#: Scenario name -> scenario, in the order of tables. `everything` stands for the tiers that the product can do together.
 SCENARIOS: Mapping[str, Scenario] = {
-    s.name: s
-    for s in (BASELINE, *map(alone, TIERS), everything(), *(without(tier.name) for tier in TIERS if tier.in_everything))
+    s.name: s for s in (BASELINE, *map(alone, TIERS), everything(), *(without(tier.name) for tier in TIERS))
 }

@@ -34,6 +34,7 @@ from tokenopt_pipeline.measuring.cell_processes import CellProcesses, cell_proce
 LATENCY_S = 0.05
 _START_S, _CONTROL_S = 30.0, 10.0
 _TEMPLATE = "cell_template"
+_RECORDINGS = "recordings.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,13 @@ class Stand:
     #: What every cell's process finds in its environment beside its database.
     environment: Mapping[str, str]
     cells: CellProcesses
+    #: What recorded models are said to have answered; the sandbox reads it once, when the first of them is asked.
+    recordings: Path
+
+    @property
+    def replay_url(self) -> str | None:
+        """Where recorded models answer."""
+        return None if self.sandbox_url is None else f"{self.sandbox_url}/custom/v1"
 
     def forget(self) -> None:
         """Makes every prompt cold again."""
@@ -92,7 +100,13 @@ def open_stand(*, live: bool = False) -> Iterator[Stand]:
             with nullcontext() if live else _sandbox(folder) as sandbox_url:
                 environment = _cell_environment(folder, sandbox_url)
                 with cell_processes(folder, environment) as cells:
-                    yield Stand(server_url=url, sandbox_url=sandbox_url, environment=environment, cells=cells)
+                    yield Stand(
+                        server_url=url,
+                        sandbox_url=sandbox_url,
+                        environment=environment,
+                        cells=cells,
+                        recordings=folder / _RECORDINGS,
+                    )
         finally:
             server.down()
     finally:
@@ -114,7 +128,7 @@ def _make_template(url: str) -> None:
 def _sandbox(folder: Path) -> Iterator[str]:
     """A sandbox in a process of its own, so that its CPU is not ours."""
     port_file, config, log = folder / "port", folder / "sandbox.json", folder / "sandbox.log"
-    config.write_text(json.dumps({"latency_s": LATENCY_S}))
+    config.write_text(json.dumps({"latency_s": LATENCY_S, "replay": str(folder / _RECORDINGS)}))
     command = [sys.executable, "-m", "tokenopt_pipeline.sandbox", "--port", "0"]
     command += ["--port-file", str(port_file), "--config", str(config)]
     with log.open("wb") as output:

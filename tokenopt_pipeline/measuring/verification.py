@@ -16,7 +16,7 @@ from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.gates import Gates
 from tokenopt_pipeline.domain.measurements import BASELINE, CellKey, Row, Timing
 from tokenopt_pipeline.domain.policy import Policy
-from tokenopt_pipeline.measuring.comparison import dollars, percent
+from tokenopt_pipeline.measuring.comparison import KINDS, RECORDED, percent, points, recall, tokens_of, usd_by_kind
 from tokenopt_pipeline.measuring.judging import TierVerdict, judge_tier, tiers_of
 
 DEFAULT_PATH = Path("dev-todos/_complete/2026-0211-worker-token-optimization-verification.md")
@@ -223,38 +223,41 @@ def _lines(found: Verification) -> Iterator[str]:
 
 def _profile(found: Verification) -> Iterator[str]:
     took = {timing.key: timing for timing in found.timings}
-    yield "| workload | scenario | blocks | cache | kind | calls | input | cached | output | usd | saved | p50 ms | p95 ms |"
-    yield "|---" * 13 + "|"
+    kinds = " | ".join(f"usd {kind}" for kind in KINDS)
+    yield f"| workload | scenario | blocks | cache | kind | calls | input | cached | written | output | {kinds} | saved | p50 ms | p95 ms |"
+    yield "|---" * 16 + "|"
     for row in found.rows:
         if row.not_available is not None:
             continue
-        counts, timing = row.counts, took.get(row.key)
-        written = counts["cache_write_5m"] + counts["cache_write_1h"]
+        timing = took.get(row.key)
+        tokens = " | ".join(f"{n:,}" if isinstance(n, int) else n for n in tokens_of(row))
         p50, p95 = (None, None) if timing is None else (timing.block_p50_ms, timing.block_p95_ms)
         waits = " | ".join("—" if ms is None else f"{ms:,.0f}" for ms in (p50, p95))
         yield (
-            f"| {row.workload} | {row.scenario}{_without(row)} | {row.blocks} | {row.cache} | {row.kind} | {counts['calls']:,} | "
-            f"{counts['input_uncached'] + written:,} | {counts['cache_read']:,} | {counts['output']:,} | {dollars(row.usd)} | "
+            f"| {row.workload} | {row.scenario}{_without(row)} | {row.blocks} | {row.cache} | {row.kind} | {row.counts['calls']:,} | "
+            f"{tokens} | {' | '.join(usd_by_kind(row))} | "
             f"{'—' if row.scenario == BASELINE else percent(row.saved)} | {waits} |"
         )
 
 
 def _quality(rows: Sequence[Row]) -> Iterator[str]:
-    yield "| workload | scenario | one outcome per block | failed | fields that agree with the baseline | change (95 %) | marked answers skipped |"
-    yield "|---" * 7 + "|"
+    yield (
+        "| workload | scenario | kind | one outcome per block | failed | fields that agree with the baseline | change (95 %) | "
+        "marked answers skipped | right, recorded | change recorded (95 %) | recall, unseen probes |"
+    )
+    yield "|---" * 11 + "|"
     for row in rows:
         if row.not_available is not None or row.scenario == BASELINE:
             continue
-        bounds = (row.quality_change, row.quality_low, row.quality_high)
-        change = (
-            "—"
-            if None in bounds
-            else "{:+.1f} pp ({:+.1f} to {:+.1f})".format(*(100 * b for b in bounds if b is not None))
-        )
+        agreed, change = "—", "—"
+        if row.kind != RECORDED:
+            agreed = f"{percent(row.agreement)} of {row.fields or 0:,}"
+            change = points(row.quality_change, row.quality_low, row.quality_high)
         lost = "—" if row.lost is None else f"{row.lost} of {row.marked}"
+        right = points(row.score_change, row.score_low, row.score_high)
         yield (
-            f"| {row.workload} | {row.scenario} | {'yes' if row.violations == 0 else f'NO: {row.violations}'} | "
-            f"{row.outcomes.get('failed', 0)} | {percent(row.agreement)} of {row.fields or 0:,} | {change} | {lost} |"
+            f"| {row.workload} | {row.scenario} | {row.kind} | {'yes' if row.violations == 0 else f'NO: {row.violations}'} | "
+            f"{row.outcomes.get('failed', 0)} | {agreed} | {change} | {lost} | {percent(row.score)} | {right} | {recall(row)} |"
         )
 
 

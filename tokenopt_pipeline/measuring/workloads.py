@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tokenopt_pipeline.adapters.chunking import read_reference
 from tokenopt_pipeline.adapters.files import load_schema
 from tokenopt_pipeline.adapters.readers import read_document
 from tokenopt_pipeline.domain.errors import NotFound
 from tokenopt_pipeline.domain.fingerprints import digest
-from tokenopt_pipeline.measuring import real_documents
+from tokenopt_pipeline.domain.references import whole_text
+from tokenopt_pipeline.measuring import real_documents, recorded, recorded_packs, rule_book
 
 #: The sandbox counts characters divided by four; the reference workload is stated in tokens.
 _CHARS_PER_TOKEN = 4
@@ -43,6 +45,12 @@ class Workload:
     blocks: tuple[SourceBlock, ...]
     #: Files of a reference that the instructions hold whole: name -> Markdown. A retrieval tier takes it out and looks it up.
     reference: Mapping[str, str] = field(default_factory=dict)
+    #: (What is searched for, the file that should be found): what the reference's index is measured on.
+    probes: tuple[tuple[str, str], ...] = ()
+    #: What real models answered to each block; None: a stand-in invents the answers.
+    recording: recorded.Recording | None = None
+    #: What was recorded of packs, which is read and not run.
+    packs: recorded_packs.RecordedPacks | None = None
 
     @property
     def content(self) -> bytes:
@@ -52,12 +60,26 @@ class Workload:
 
     @property
     def content_digest(self) -> str:
-        """Of blocks, schema and reference: two tables compare only where it is the same."""
-        return digest([self.content.decode(), self.schema, self.reference])[:16]
+        """Of blocks, schema, reference and recordings: two tables compare only where it is the same."""
+        known: list[object] = [self.content.decode(), self.schema, self.reference]
+        if self.recording is not None:
+            known.append(asdict(self.recording))
+        if self.packs is not None:
+            known.append({str(size): scores for size, scores in self.packs.scores.items()})
+        return digest(known)[:16]
+
+    @property
+    def recorded_tiers(self) -> frozenset[str] | None:
+        """The tiers that recordings say something of; None: nothing is recorded, and every tier can be tried."""
+        if self.packs is not None:
+            return frozenset({"worker_batching"})
+        return None if self.recording is None else frozenset(self.recording.policies)
 
     def first(self, n_blocks: int) -> Workload:
         """The same with so many blocks at most, from the start."""
-        return replace(self, blocks=self.blocks[:n_blocks])
+        recording = self.recording and replace(self.recording, blocks=self.recording.blocks[:n_blocks])
+        packs = self.packs and self.packs.first(n_blocks)
+        return replace(self, blocks=self.blocks[:n_blocks], recording=recording, packs=packs)
 
     def asked_with(self, members: Mapping[str, Any], *, reference: str | None) -> dict[str, Any]:
         """The schema with other members. `reference` names the index that the reference is in; None: it is told whole."""
@@ -66,7 +88,9 @@ class Workload:
             return {**schema, "references": [reference]}
         if self.reference:
             prompt = dict(schema.get("prompt_config", {}))
-            whole = "\n\n".join(text for _, text in sorted(self.reference.items()))
+            # As the product tells a reference whole, so that a tier is not flattered by the marks of files.
+            files = (read_reference(name, text.encode()) for name, text in sorted(self.reference.items()))
+            whole = "\n\n".join(map(whole_text, files))
             prompt["system_instructions"] = f"{prompt.get('system_instructions', '')}\n\n{whole}"
             schema["prompt_config"] = prompt
         return schema
@@ -85,10 +109,11 @@ def _fixed_schema(ref: str, *, instruction_chars: int, answer_chars: int) -> dic
         "type": "object",
         "properties": {
             "topic": {"type": "string", "enum": ["delivery", "payment", "defects", "notices"]},
-            "opening_no": {"type": "integer", "minimum": 100, "maximum": 999},
+            # Nothing that a block would have to state: a stand-in's inventions are rightly doubted, and doubts cost.
+            "is_binding": {"type": "boolean"},
             "finding": {"type": "string", "minLength": answer_chars, "maxLength": answer_chars + 10},
         },
-        "required": ["topic", "opening_no", "finding"],
+        "required": ["topic", "is_binding", "finding"],
         "additionalProperties": False,
         "prompt_config": {"system_instructions": (sentence * (instruction_chars // 50))[:instruction_chars]},
     }
@@ -129,6 +154,18 @@ def peer_workload(n_blocks: int = 500) -> Workload:
     )
 
 
+def rules_workload(n_blocks: int = 200) -> Workload:
+    """Blocks of 325 tokens that each break two of 312 rules; the rules are a reference of 25,000 tokens."""
+    return Workload(
+        name="rules",
+        source="made up: 312 rules, 25,000 tokens, and blocks that break two each",
+        schema={**rule_book.SCHEMA, "ref": "rules", "retrieval": "none"},
+        blocks=tuple(SourceBlock(type="paragraph", text=text) for text in rule_book.texts(n_blocks)),
+        reference=rule_book.rules(),
+        probes=tuple(rule_book.questions()),
+    )
+
+
 def shipped_collection(folder: Path) -> Workload:
     """The demo collection that comes with the product, asked for facts and entities."""
     blocks: list[SourceBlock] = []
@@ -151,15 +188,27 @@ def contract_nli(data: Path) -> Workload:
     return _real("contract_nli", "ContractNLI agreements, CC-BY-4.0", schema, real_documents.contract_nli(data))
 
 
-def rust_book(data: Path) -> Workload:
-    """Prose and code of the Rust book, reviewed for style under a real style guide."""
-    name, schema = load_schema("prose-style")
+def style_rules(data: Path) -> Workload:
+    """Prose and code of the Rust book, reviewed under the rules of four real styles."""
+    rules, probes = real_documents.style_rules(data)
+    return _reviewed("style", data, reference=rules, probes=probes)
+
+
+def style_guide(data: Path) -> Workload:
+    """The same under the pages of a real style guide, which say in prose what they are about."""
+    pages = real_documents.style_guide(data)
+    return _reviewed("guide", data, reference=pages, probes=list(real_documents.titles(pages)))
+
+
+def _reviewed(name: str, data: Path, *, reference: Mapping[str, str], probes: Sequence[tuple[str, str]]) -> Workload:
+    ref, schema = load_schema("prose-style")
     return Workload(
-        name="style",
+        name=name,
         source="The Rust Programming Language, MIT or Apache-2.0",
-        schema={**schema, "ref": name, "retrieval": "none"},
+        schema={**schema, "ref": ref, "retrieval": "none"},
         blocks=tuple(SourceBlock(type=t, text=x, carries=c) for t, x, c in real_documents.rust_book(data)),
-        reference=real_documents.style_guide(data),
+        reference=reference,
+        probes=tuple(probes),
     )
 
 
@@ -167,6 +216,33 @@ def sroie(data: Path) -> Workload:
     """Receipts line by line; a line carries when one of the four gold values stands in it."""
     return _real(
         "sroie", "ICDAR-2019 SROIE receipts, for research", real_documents.SROIE_SCHEMA, real_documents.sroie(data)
+    )
+
+
+def bfcl(data: Path) -> Workload:
+    """Questions with functions to call: what two models answered, whether it was right, and what it cost."""
+    recording = recorded.function_calls(data)
+    return Workload(
+        name="bfcl",
+        source=f"Berkeley Function Calling Leaderboard, answers of {recorded.SMALL} and {recorded.MID} as recorded, for research",
+        # Every question has functions of its own; this is what they have in common.
+        schema={"ref": "calls", "properties": {"calls": {"type": "array"}}, "required": ["calls"]},
+        blocks=tuple(SourceBlock(type="paragraph", text=block.text) for block in recording.blocks),
+        recording=recording,
+    )
+
+
+def rte_packs(data: Path) -> Workload:
+    """Pairs of sentences that were asked alone and in packs; their texts were not recorded."""
+    packs = recorded_packs.entailment_packs(data)
+    n_items = len(packs.scores[1])
+    return Workload(
+        name="rte_packs",
+        source=f"{n_items} RTE items of BatchPrompt, answers of {recorded_packs.MODEL} at pack sizes "
+        f"{', '.join(map(str, sorted(packs.scores)))} as recorded, for research",
+        schema={"ref": "entailment", "properties": {"entailed": {"type": "boolean"}}, "required": ["entailed"]},
+        blocks=tuple(SourceBlock(type="paragraph", text=f"item {n}") for n in range(n_items)),
+        packs=packs,
     )
 
 
@@ -186,13 +262,17 @@ _ALWAYS: Mapping[str, Callable[[], Workload]] = {
     "reference": reference_workload,
     "short_29": short_document,
     "peer_shape": peer_workload,
+    "rules": rules_workload,
 }
 #: Workloads of real documents that may not be redistributed with the product.
 _REAL: Mapping[str, Callable[[Path], Workload]] = {
     "cuad": cuad,
     "contract_nli": contract_nli,
-    "style": rust_book,
+    "style": style_rules,
+    "guide": style_guide,
     "sroie": sroie,
+    "bfcl": bfcl,
+    "rte_packs": rte_packs,
 }
 WORKLOADS: tuple[str, ...] = (*_ALWAYS, "shipped", *_REAL)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound, StoreUnavailable, TokenOptError
@@ -210,7 +210,8 @@ class _PackSearch:
         queries = [Query(text=text, block_type=block_type) for block_type, text in asked if text.strip()]
         decisions, passages, tokens = [], [], 0
         for reference, index in zip(self.run.knowledge.references, self.indexes, strict=True):
-            found = self.retrieval.pack(index, queries, k=policy.k, budget_tokens=policy.budget_tokens)
+            lent = [self._lent(index, query) for query in queries]
+            found = self.retrieval.pack(index, lent, k=policy.k, budget_tokens=policy.budget_tokens)
             decisions.append(
                 decide_context(index.standing, found.findings, limits, reference_tokens=reference.n_tokens)
             )
@@ -224,6 +225,13 @@ class _PackSearch:
             return carried_whole(decided, self.run.knowledge)
         self.texts |= {text_id(passage): passage for passage in passages}
         return carried_found(decided, passages, tokens=tokens)
+
+    def _lent(self, index: ServedIndex, query: Query) -> Query:
+        """The query with what the rules of the run's other references say of it: a page about contractions holds none."""
+        others = [other for other in self.indexes if other.index_no != index.index_no]
+        return replace(
+            query, explained=tuple(said for other in others for said in self.retrieval.explained(other, query))
+        )
 
 
 @dataclass(slots=True, kw_only=True)

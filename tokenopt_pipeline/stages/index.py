@@ -137,4 +137,4 @@ class Indexing:
         for nth, probe in enumerate(probes, start=1):
             results.append(self.retrieval.probe(index, probe, k=k))
             progress("probe", nth, len(probes))
-        self.indexes.calibrate(index, calibrate(results, gate=gate))
+        self.indexes.calibrate(index, calibrate(results, gate=gate, can_be_silent=index.speaks_for_itself))

@@ -12,7 +12,7 @@ from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, ServedIn
 from tokenopt_pipeline.domain.probes import Probe, ProbeResult, recall_at
 from tokenopt_pipeline.domain.ranking import FEEDBACK, Confidence, Lists, Ranked, confidence, fused, rank
 from tokenopt_pipeline.domain.retrieval import PackFindings
-from tokenopt_pipeline.domain.triggers import Find, RuleBook, block_scopes
+from tokenopt_pipeline.domain.triggers import Find, Firing, RuleBook, block_scopes
 from tokenopt_pipeline.ports import ChunkSearch, Embedder
 
 #: Length of the lists that are fused; twice as many changed nothing on Cranfield's even questions.
@@ -86,20 +86,22 @@ class Retrieval:
         """The k chunks that the text needs most, the best first."""
         if not query.text.strip():
             raise InvalidInput("a search needs some words")
+        firing, explained = self._fired(index, query)
         rules = self._rules(index)
-        scopes, text = block_scopes(query.block_type, query.text)
-        firing = rules.book.fire(text, self.find, scopes=scopes)
-        explained = tuple(_explained(rules.rules[no], words) for no, words in firing.fired.items())
         asked = "\n".join((query.text, *query.explained, *explained))
         first, lists = self._lists(index, asked, query.text)
         fired = {no: rules.rules[no].trigger for no in firing.fired}
         ranked = rank(lists, fired, most=k)
         return Found(
             ranked=tuple(ranked),
-            confidence=confidence(first, ranked),
+            confidence=confidence(first, ranked, all_asked=index.speaks_for_itself and not firing.undecided),
             explained=explained,
             undecided=len(firing.undecided),
         )
+
+    def explained(self, index: ServedIndex, query: Query) -> tuple[str, ...]:
+        """What the index's rules say of the text, in their words."""
+        return self._fired(index, query)[1]
 
     def hits(self, index: ServedIndex, query: Query, *, k: int) -> list[Hit]:
         """The same with the chunks themselves."""
@@ -143,6 +145,12 @@ class Retrieval:
         if vector is None or not results:
             return lists, lists
         return lists, self.search.closer(index, lists, vector=vector, first=results, n=LIST_LENGTH)
+
+    def _fired(self, index: ServedIndex, query: Query) -> tuple[Firing, tuple[str, ...]]:
+        rules = self._rules(index)
+        scopes, text = block_scopes(query.block_type, query.text)
+        firing = rules.book.fire(text, self.find, scopes=scopes)
+        return firing, tuple(_explained(rules.rules[no], words) for no, words in firing.fired.items())
 
     def _rules(self, index: ServedIndex) -> _Rules:
         with self._lock:

@@ -34,6 +34,7 @@ def an_index(recipe: str = "r1", *, is_stale: bool = False) -> ServedIndex:
         embedder=None,
         dimension=None,
         n_chunks=1,
+        n_sections=3,
         n_rules=0,
         built_at=datetime(2026, 11, 1, tzinfo=UTC),
         is_stale=is_stale,

@@ -125,3 +125,17 @@ def test_cells_that_could_not_be_measured_took_no_time() -> None:
 def test_a_cell_whose_cpu_is_unknown_has_none_per_thousand_blocks() -> None:
     found: list[Timing] = timings([replace(_BASELINE, spent={})])
     assert found[0].cpu_s_per_1000_blocks is None
+
+
+def test_scores_are_compared_where_both_are_recorded_of_the_same_blocks() -> None:
+    scored = replace(_BASELINE, outcomes=tuple(replace(_answered(n), score=float(n < 2)) for n in range(3)))
+    worse = _packed(outcomes=(*(replace(_answered(n), score=float(n < 1)) for n in range(2)), _answered(2)))
+    row = compare([scored, worse], {})[-1]
+    assert row.score == 0.5
+    assert row.score_change == -0.5
+    assert row.score_low is not None
+    assert row.score_high is not None
+    assert row.score_low < -0.5 < row.score_high
+    elsewhere = compare([scored, replace(worse, digest="other")], {})[-1]
+    assert (elsewhere.score, elsewhere.score_change, elsewhere.score_low) == (0.5, None, None)
+    assert _row(_packed()).score is None

@@ -15,7 +15,7 @@ from tokenopt_pipeline.domain.probes import (
     ndcg_at,
     recall_at,
 )
-from tokenopt_pipeline.domain.ranking import Confidence
+from tokenopt_pipeline.domain.ranking import SILENCE, Confidence
 
 RESULTS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0])), max_size=25).map(
     lambda found: [result(nth, *each) for nth, each in enumerate(found)]
@@ -51,6 +51,19 @@ def test_a_threshold_keeps_its_gate_where_it_was_set(results: list[ProbeResult],
     if threshold is not None:
         trusted = [each.recall for each in results if threshold.trusts(each.confidence) and _is_set_on(each)]
         assert sum(trusted) / len(trusted) >= gate
+
+
+def test_silence_is_trusted_where_the_rules_speak_on_enough_probes_and_only_there() -> None:
+    spoke = [result(nth, 1.0, 1.0, 1.0) for nth in range(38)]
+    silent = [result(nth, SILENCE.score, SILENCE.margin, 0.0) for nth in range(38, 60)]
+
+    measured = calibrate(spoke, gate=0.95, can_be_silent=True)
+    assert measured.threshold is not None
+    assert measured.threshold.trusts(SILENCE)
+    for unsure in (calibrate(spoke + silent, gate=0.95, can_be_silent=True), calibrate(spoke, gate=0.95)):
+        assert unsure.threshold is not None
+        assert not unsure.threshold.trusts(SILENCE)
+        assert unsure.threshold.trusts(Confidence(score=1, margin=1))
 
 
 @given(results=RESULTS, gate=st.floats(0, 1))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenopt_pipeline.domain.ranking import Confidence, Evidence, Lists, Ranked, confidence, fuse, fused, rank
+from tokenopt_pipeline.domain.ranking import SILENCE, Confidence, Evidence, Lists, Ranked, confidence, fuse, fused, rank
 from tokenopt_pipeline.domain.triggers import Trigger, TriggerKind
 
 ORDERS = st.lists(st.integers(1, 30), unique=True, max_size=20)
@@ -80,6 +80,12 @@ def test_a_ranking_repeats_nothing_and_is_no_longer_than_asked(
 def test_a_rule_or_a_name_is_certain() -> None:
     assert confidence(lists([1]), rank(lists([1]), {9: trigger()}, most=3)) == Confidence(score=1, margin=1)
     assert confidence(lists([1]), rank(lists([1], named=[2]), {}, most=3)) == Confidence(score=1, margin=1)
+
+
+def test_where_every_rule_was_asked_their_silence_is_surer_than_likeness_and_less_than_a_rule() -> None:
+    near = lists([1])
+    assert confidence(near, rank(near, {}, most=3), all_asked=True) == SILENCE == Confidence(score=1, margin=0)
+    assert confidence(near, rank(near, {9: trigger()}, most=3), all_asked=True) == Confidence(score=1, margin=1)
 
 
 def test_a_search_that_found_nothing_is_not_sure_at_all() -> None:

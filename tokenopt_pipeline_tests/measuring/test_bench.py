@@ -11,11 +11,12 @@ import pytest
 from tokenopt_pipeline.domain.errors import FatalForRun, InvalidInput
 from tokenopt_pipeline.domain.measurements import CellKey, Row, compare, timings
 from tokenopt_pipeline.domain.runs import RunKind
+from tokenopt_pipeline.measuring import asking
 from tokenopt_pipeline.measuring.asking import Conditions, ability
 from tokenopt_pipeline.measuring.bench import Benchmark, Documents, Measured, keys_for, run_benchmark
 from tokenopt_pipeline.measuring.cell import CellOrder
 from tokenopt_pipeline.measuring.reporting import report_on, write_report
-from tokenopt_pipeline.measuring.scenarios import SCENARIOS, TIERS
+from tokenopt_pipeline.measuring.scenarios import SCENARIOS, TIERS, Scenario
 from tokenopt_pipeline.measuring.stand import Stand
 from tokenopt_pipeline.measuring.workloads import short_document
 
@@ -59,6 +60,19 @@ def test_a_tier_that_the_product_refuses_is_left_out_of_everything_in_the_produc
     assert not {t.name for t in of_all.scenario.tiers} & set(of_all.left_out)
 
 
+def test_a_tier_that_is_refused_beside_others_is_left_out_of_everything_and_the_rest_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(scenario: Scenario, *_: object) -> str | None:
+        names = {tier.name for tier in scenario.tiers}
+        return "not in batches" if {"async_batch", "retrieval"} <= names else None
+
+    monkeypatch.setattr(asking, "_refusal", refuse)
+    can = ability(SCENARIOS["everything"], short_document(), Conditions(kind=RunKind.SIMULATED))
+    assert (can.refusal, can.left_out) == (None, {"retrieval": "not in batches"})
+    assert [tier.name for tier in can.scenario.tiers] == [tier.name for tier in TIERS if tier.name != "retrieval"]
+
+
 def test_what_is_refused_is_a_row_with_its_reason(documents: Documents) -> None:
     row = _rows(_measured(documents, "retrieval", blocks=3))["retrieval"]
     assert row.not_available == "the workload has no reference to look things up in"
@@ -66,7 +80,11 @@ def test_what_is_refused_is_a_row_with_its_reason(documents: Documents) -> None:
 
 
 def test_the_same_commit_and_seed_write_the_same_bytes(documents: Documents, tmp_path: Path) -> None:
+    # Of every way a run can go: side by side, in batches through the product's own command, and by what an index found.
     keys = keys_for(["prompt_caching", "routing"], ["shipped"], 6)
+    keys += tuple(
+        CellKey(workload="rules", scenario=name, blocks=3) for name in ("baseline", "async_batch", "retrieval")
+    )
     written = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         measured = run_benchmark(Benchmark(keys=keys, seed=7), documents)
@@ -78,6 +96,11 @@ def test_the_same_commit_and_seed_write_the_same_bytes(documents: Documents, tmp
     rows = json.loads(written[0]["comparison.json"])["rows"]
     assert {row["cache"] for row in rows if row["scenario"] == "prompt_caching"} == {"cold", "warm"}
     assert all(row["kind"] == "simulated" for row in rows)
+    cells = {(row["workload"], row["scenario"]): row for row in rows}
+    assert cells["rules", "async_batch"]["counts"]["batches"] == 1
+    assert cells["rules", "async_batch"]["saved"] > 0.4
+    assert cells["rules", "retrieval"]["saved"] > 0.5
+    assert len(cells["shipped", "routing"]["blocks_by_model"]) == 2
 
 
 def test_repeats_count_the_same_whatever_their_order(documents: Documents) -> None:

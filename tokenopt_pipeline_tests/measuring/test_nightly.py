@@ -15,10 +15,11 @@ from tokenopt_pipeline.domain.gates import parse_gates
 from tokenopt_pipeline.domain.measurements import CellKey, Row
 from tokenopt_pipeline.measuring import bench
 from tokenopt_pipeline.measuring.judging import open_gates, tiers_of
-from tokenopt_pipeline.measuring.nightly import measure_and_keep, nightly_keys, verdict_on
+from tokenopt_pipeline.measuring.nightly import measure_and_keep, nightly_keys, read_verification, verdict_on
 from tokenopt_pipeline.measuring.reporting import load_gates
 from tokenopt_pipeline.measuring.scenarios import SCENARIOS
 from tokenopt_pipeline.measuring.stand import Stand
+from tokenopt_pipeline.measuring.verification import LOCKS
 from tokenopt_pipeline.measuring.workloads import WORKLOADS
 from tokenopt_pipeline_tests.measuring.broken_builds import (
     ANSWERS_GO_ASTRAY,
@@ -99,6 +100,13 @@ def test_a_broken_build_fails_the_right_gate_and_no_other(
     assert len(failures) == 1
     assert failures[0].startswith(number)
     assert not verdict_on(connection, tier).passed
+    # The lock that stands on the tier says so, and no other has anything to say of it.
+    locks = {lock.name: lock.evidence for lock in read_verification(connection).locks}
+    assert [name for name, evidence in locks.items() if failures[0] in evidence] == [lock_of(tier)]
+
+
+def lock_of(tier: str) -> str:
+    return next(name for name, tiers in LOCKS.items() if tier in tiers)
 
 
 @pytest.mark.usefixtures("small_gates")

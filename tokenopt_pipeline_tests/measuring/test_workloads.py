@@ -40,9 +40,13 @@ def test_people_marked_blocks_of_the_contracts_and_receipts(shared: Path) -> Non
         assert 0.05 < share < 0.6, name
 
 
-def test_a_reference_is_told_whole_or_looked_up(shared: Path) -> None:
-    workload = load_workload("style", shipped=_SHIPPED, data=shared / "data")
+@pytest.mark.parametrize(("name", "probes"), [("style", 100), ("guide", 20)])
+def test_a_reference_is_told_whole_or_looked_up(shared: Path, name: str, probes: int) -> None:
+    workload = load_workload(name, shipped=_SHIPPED, data=shared / "data")
     assert len(workload.reference) > 20
+    assert len(workload.probes) > probes
+    assert {file for _, file in workload.probes} <= set(workload.reference)
+    assert not {query for query, _ in workload.probes} & {block.text for block in workload.blocks}
     whole, found = workload.asked_with({}, reference=None), workload.asked_with({}, reference="guide")
     assert len(whole["prompt_config"]["system_instructions"]) > 80_000
     assert len(found["prompt_config"]["system_instructions"]) < 5_000
@@ -66,8 +70,7 @@ def test_a_tier_alone_switches_on_nothing_else() -> None:
 
 
 def test_everything_without_a_tier_has_all_others() -> None:
-    names = [tier.name for tier in TIERS if tier.in_everything]
-    assert "escalation" not in names
+    names = [tier.name for tier in TIERS]
     for name in names:
         assert [tier.name for tier in without(name).tiers] == [n for n in names if n != name]
     assert everything().mode == "async"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,16 +53,16 @@ class KnowingRig:
     embedder: Any = None
     lines: list[Line] = field(default_factory=list)
 
-    def build(self, files: Mapping[str, str] = FILES, *, measured: bool = True) -> None:
-        index = self.references.build(dict(files)).index
+    def build(self, files: Mapping[str, str] = FILES, *, measured: bool = True, name: str = "guide") -> None:
+        index = self.references.build(dict(files), name=name).index
         if measured:
             trusted = Calibration(
                 threshold=Threshold(score=self.threshold, margin=0.0), recall=self.recall, n=40, trusted=30
             )
             self.references.references.calibrate(index, trusted)
 
-    def request(self, **policy: Any) -> RunRequest:
-        source = a_schema_document(retrieval=self.retrieval, references=["guide"])
+    def request(self, names: Sequence[str] = ("guide",), /, **policy: Any) -> RunRequest:
+        source = a_schema_document(retrieval=self.retrieval, references=list(names))
         request = self.rig.request(schema=source, **policy)
         known = know(
             request.schema,
@@ -81,8 +81,8 @@ class KnowingRig:
         found = self.references.retrieval
         return found if self.embedder is None else replace(found, embedder_for=lambda name, dimension: self.embedder)
 
-    def packed(self, **policy: Any) -> tuple[Run, Line]:
-        run, line = self.rig.plan(self.request(**policy)), self.line()
+    def packed(self, names: Sequence[str] = ("guide",), /, **policy: Any) -> tuple[Run, Line]:
+        run, line = self.rig.plan(self.request(names, **policy)), self.line()
         for shard_no in range(run.n_shards):
             shard = Shard(run_no=run.run_no, shard_no=shard_no)
             line.decide(run, shard)
@@ -145,6 +145,34 @@ def test_a_pack_with_one_unsure_block_carries_the_reference_whole_in_its_prefix(
     assert whole_of(knowing) in last.system
     assert last.found == ""
     assert "block 1: best score" in knowing.carried(run)[-1]["reason"]
+
+
+def test_a_block_on_which_no_rule_of_a_rule_set_fires_is_no_doubt(knowing: KnowingRig) -> None:
+    rules = {name: text for name, text in FILES.items() if name.endswith(".yml")}
+    more = {
+        f"Long{n}.yml": f'{{extends: existence, message: "{"No words. " * 60}", tokens: [w{n}]}}' for n in range(12)
+    }
+    knowing.build({**rules, **more})
+    knowing.rig.ingest(FIRING[0], UNSURE)
+    run, _ = knowing.packed(packing={"pack_size": 1})
+    assert knowing.contexts(run) == {"retrieved": {"retrieved": 2}}
+
+
+def test_rules_of_one_reference_say_what_is_looked_for_in_another(knowing: KnowingRig) -> None:
+    rules = {name: text for name, text in FILES.items() if name.endswith(".yml")}
+    pages = {name: text for name, text in FILES.items() if name.startswith("pages/")}
+    about = {"short.md": "# Shortened forms\n\nWhere to use contractions: Use contractions instead of long forms."}
+    knowing.references.embedder = None
+    knowing.build(rules)
+    knowing.threshold = 0.0
+    knowing.build({**pages, **about}, name="pages")
+    knowing.rig.ingest(FIRING[0])
+    for names, expected in ((["pages"], False), (["guide", "pages"], True)):
+        run, _ = knowing.packed(names, retrieval={"k": 1})
+        query = "select text from context_text where text_id = any(%(ids)s)"
+        texts = knowing.rig.rows(query, ids=[each for carried in knowing.carried(run) for each in carried["text_ids"]])
+        assert knowing.contexts(run) == {"retrieved": {"retrieved": 1}}
+        assert any("Shortened forms" in each["text"] for each in texts) is expected, names
 
 
 def test_a_critical_schema_always_gets_everything_without_a_search(knowing: KnowingRig) -> None:

@@ -28,7 +28,8 @@ def test_files_become_an_index_that_serves(rig: ReferenceRig) -> None:
     outcome = rig.build()
 
     assert (outcome.was_current, outcome.embedded, outcome.reused) == (False, 5, 0)
-    assert (outcome.index.n_chunks, outcome.index.n_rules, outcome.index.dimension) == (5, 2, 16)
+    index = outcome.index
+    assert (index.n_chunks, index.n_sections, index.n_rules, index.dimension) == (5, 5, 2, 16)
     assert rig.references.serving("guide") == outcome.index
     assert rig.references.find("guide").n_sources == 4
     assert rig.references.whole("guide").startswith("Contractions\nUse contractions instead of '…'.")
@@ -146,6 +147,25 @@ def test_probes_measure_the_index_and_are_kept_with_it(rig: ReferenceRig) -> Non
     assert 0 < measured.n < 40
     assert measured.trusted == measured.n
     assert rig.references.probes("guide") == probes
+
+
+def test_an_index_of_rules_alone_trusts_their_silence_when_they_speak_on_its_probes(rig: ReferenceRig) -> None:
+    rules = {name: text for name, text in GUIDE.items() if name.startswith("Style/")}
+    speaks = [Probe(query=f"They are not here {n}.", relevant=("Style/Contractions.yml",)) for n in range(40)]
+    silence = Query(text="They were here.")
+
+    trusting = rig.build(rules, probes=speaks).index
+    assert trusting.speaks_for_itself
+    assert trusting.calibration is not None
+    assert trusting.calibration.threshold is not None
+    assert trusting.calibration.threshold.trusts(rig.retrieval.rank(trusting, silence, k=3).confidence)
+
+    missed = [Probe(query=f"Nothing of that kind {n}.", relevant=("Style/Contractions.yml",)) for n in range(40)]
+    rig.embedder = None
+    misled = rig.build(rules, probes=[*speaks, *missed], name="misled").index
+    assert misled.calibration is not None
+    assert misled.calibration.threshold is not None
+    assert not misled.calibration.threshold.trusts(rig.retrieval.rank(misled, silence, k=3).confidence)
 
 
 def test_a_current_index_is_measured_again_when_its_probes_change(rig: ReferenceRig) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.bfcl import Query, read_queries
 from benchmarks.recordings import Pair
 from benchmarks.routing_cascade import with_doubts
 from benchmarks.routing_replay import prices_of, resolved, routed, write_recordings
@@ -19,6 +18,7 @@ from tokenopt_pipeline.domain.documents import BlockType
 from tokenopt_pipeline.domain.escalation import EscalationPolicy
 from tokenopt_pipeline.domain.outcomes import OutcomeRow, TierOutcome
 from tokenopt_pipeline.domain.routing import RouteFacts, RoutingPolicy
+from tokenopt_pipeline.measuring.bfcl import Query, read_queries
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.in_process import running_sandbox
 from tokenopt_pipeline_tests.stages.rig import Rig

@@ -120,6 +120,7 @@ class PostgresReferences:
                 embedder=recipe.embedder,
                 dimension=recipe.dimension,
                 n_chunks=len(chunks),
+                n_sections=len({(chunk.source_name, chunk.section_no) for chunk in chunks}),
                 n_rules=sum(chunk.trigger is not None for chunk in chunks),
                 now=now,
             )
@@ -186,6 +187,7 @@ def _index(name: str, found: Mapping[str, Any]) -> ServedIndex:
         embedder=found["embedder"],
         dimension=found["dimension"],
         n_chunks=found["n_chunks"],
+        n_sections=found["n_sections"],
         n_rules=found["n_rules"],
         built_at=found["built_at"],
         is_stale=found["is_stale"],

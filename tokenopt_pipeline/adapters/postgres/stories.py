@@ -42,7 +42,8 @@ class PostgresStories:
                 [Asking(**other) for other in others],
                 is_enabled=run.policy.reuse.enabled,
             )
-        return {"block_uid": uid, **found, "not_reused": not_reused, "calls": calls}
+        reviews = rows(self._connection, "block_reviews", run_no=run.run_no, block_no=found["block_no"])
+        return {"block_uid": uid, **found, "not_reused": not_reused, "calls": calls, "reviews": reviews}
 
     def export(self, run: Run, *, confirmed_only: bool) -> Iterator[dict[str, Any]]:
         """One record per block in document order: what the block is, and what was extracted from it."""

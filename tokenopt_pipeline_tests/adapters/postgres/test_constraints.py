@@ -93,8 +93,13 @@ def refused(rig: Rig, statement: str) -> psycopg.errors.Diagnostic:
         ),
         pytest.param(
             f"update overlay set staged = '{{}}', call_no = 1 where block_no = {SUBMITTED}",
-            "an_answered_overlay_has_values",
+            "a_staged_answer_stands",
             id="values without an answer",
+        ),
+        pytest.param(
+            f"update overlay set status = 'ai_complete', call_no = 1 where block_no = {SUBMITTED}",
+            "an_answered_overlay_has_values",
+            id="an answer without values",
         ),
         pytest.param(
             f"update overlay set status = 'ai_complete', staged = '{{}}' where block_no = {SUBMITTED}",
@@ -214,6 +219,7 @@ LEGAL = {
     ("submitted", "ai_complete"),
     ("submitted", "failed"),
     ("ai_complete", "confirmed"),
+    ("failed", "confirmed"),
 }
 #: Status -> its fields, so that only the transition can be wrong.
 FIELDS = {
@@ -242,6 +248,16 @@ def test_an_overlay_moves_only_along_its_transitions(stored: Rig) -> None:
                 continue
             with pytest.raises(psycopg.errors.CheckViolation, match=f"{old} to {new} is not allowed"):
                 set_status(new)
+
+
+@pytest.mark.parametrize("old", ["ai_complete", "confirmed"])
+def test_an_answer_fails_only_when_it_is_rejected(stored: Rig, old: str) -> None:
+    stored.connection.execute("set session_replication_role = replica")
+    stored.connection.execute(f"update overlay set status = '{old}', {FIELDS[old]} where ordinal = 2".encode())
+    stored.connection.execute("set session_replication_role = origin")
+    fails = f"update overlay set status = 'failed', {FIELDS['failed']}, error_class = 'rejected' where ordinal = 2"
+    stored.connection.execute(fails.replace("error_class = 'refused', ", "").encode())
+    assert stored.one("select status from overlay where ordinal = 2") == "failed"
 
 
 @pytest.mark.parametrize("table", ["ledger", "response", "model_output", "policy_change"])

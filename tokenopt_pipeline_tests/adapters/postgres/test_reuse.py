@@ -291,3 +291,17 @@ def test_a_plan_knows_the_runs_that_answered_its_blocks_otherwise(rig: Rig) -> N
         )
         == []
     )
+
+
+def test_blocks_that_are_reused_are_not_told_as_answered_otherwise(rig: Rig) -> None:
+    rig.ingest(REPEATED, *clauses(3))
+    rig.finish(rig.plan(packing={"output_form": "plain"}))
+    compact = rig.plan(packing={"output_form": "compact"})
+    rig.finish(compact)
+    recipe = rig.one("select answer_recipe::text from run where run_no = %(r)s", r=compact.run_no).replace("-", "") * 2
+    rig.ingest("A clause of its own.", name="later")
+    rig.finish(rig.plan(packing={"output_form": "plain"}))
+
+    told = PostgresPlanning(rig.connection).answered_otherwise("contracts", answer_recipe=recipe)
+
+    assert [each.blocks for each in told] == [1]

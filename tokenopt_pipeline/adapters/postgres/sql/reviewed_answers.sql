@@ -12,7 +12,7 @@ join block b using (block_no)
 join document d using (document_no)
 join call c using (call_no)
 join pack p using (pack_no)
-where o.run_no = any(%(run_nos)s) and o.status in ('ai_complete', 'confirmed')
+where o.run_no = any(%(run_nos)s) and o.staged is not null
   and exists (
     select from overlay g where g.run_no = any(%(run_nos)s) and g.block_no = o.block_no and g.status = 'confirmed'
   )

@@ -12,6 +12,6 @@ from asked
 join block b on b.document_no = asked.document_no and b.block_index <= asked.block_index
 join overlay o on o.run_no = asked.run_no and o.block_no = b.block_no
 join document d on d.document_no = b.document_no
-where b.block_index = asked.block_index or o.staged is not null
+where b.block_index = asked.block_index or coalesce(o.confirmed, o.staged) is not null
 order by b.block_index desc
 limit %(most)s
