@@ -127,8 +127,7 @@ def test_a_run_killed_at_every_stage_loses_nothing_and_asks_little_twice(
 ) -> None:
     url = url_of(terminal)
     points: list[tuple[str, str | None, int]] = [
-        ("planned, before a block is enrolled", "overlay", 0),
-        ("while skip decisions are stored", "skip_decision", 0),
+        ("planned, while decisions are stored", "overlay", 0),
         ("while packs are stored", "pack", 0),
         ("before the first call is begun", "call", 0),
         ("in the first calls", None, 2),

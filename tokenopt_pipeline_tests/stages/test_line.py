@@ -15,9 +15,9 @@ from tokenopt_pipeline_tests.stages.rig import Rig, changed_tables, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import on_text
 
 #: Stage -> the tables its first pass writes to.
-WRITES = {
-    "enrol": {"overlay"},
-    "decide": {"skip_decision", "overlay"},
+WRITES: dict[str, set[str]] = {
+    "count": set(),
+    "decide": {"overlay"},
     "pack": {"pack", "pack_block", "overlay"},
     "collect": {"call", "response", "ledger", "model_output", "pack", "pack_block"},
     "reconcile": {"overlay", "run"},

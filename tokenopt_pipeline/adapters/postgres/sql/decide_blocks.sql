@@ -28,7 +28,7 @@ with verdict as (
 ), known as (
   select j.*,
     coalesce(e.block_no, j.earliest_block_no) as first_block_no, coalesce(e.ordinal, j.earliest_ordinal) as first_block_ordinal,
-    a.run_no as answered_run_no, a.block_no as answered_block_no, a.run_id as answered_run_id,
+    a.run_no as answered_run_no, a.block_no as answered_block_no,
     %(reuse)s and j.verdict = 'keep'
       and (a.block_no is not null or e.block_no is not null or j.earliest_block_no <> j.block_no) as is_reused
   from judged j
@@ -39,8 +39,8 @@ with verdict as (
     limit 1
   ) e on true
   left join lateral (
-    select x.run_no, x.block_no, r.run_id
-    from overlay x join run r using (run_no)
+    select x.run_no, x.block_no
+    from overlay x
     where x.answer_key = j.answer_key and (x.staged is not null or x.confirmed is not null) and x.run_no <> %(run_no)s
       and x.status in ('ai_complete', 'confirmed') and (x.call_no is not null or x.status = 'confirmed')
     order by x.status = 'confirmed' desc, x.run_no, x.block_no
@@ -53,7 +53,7 @@ select %(run_no)s, block_no, %(shard_no)s, ordinal, answer_key,
   case when is_reused then 'reuse' else verdict end,
   case when not is_reused then rule_id when answered_block_no is not null then 'answered_before' else 'same_as_earlier_block' end,
   case when not is_reused then evidence
-       when answered_block_no is not null then 'An identical block was answered in run ' || answered_run_id || '.'
+       when answered_block_no is not null then 'An identical block was answered in run ' || (select run_id from run where run_no = answered_run_no) || '.'
        else 'The block repeats block ' || (first_block_ordinal + 1) || ' of the run.' end,
   case when is_reused then coalesce(answered_run_no, %(run_no)s) end,
   case when is_reused then coalesce(answered_block_no, first_block_no) end
