@@ -1,4 +1,4 @@
-"""Every block gets one overlay, one decision and, when it is kept, one pack."""
+"""Every block gets one overlay with its decision and, when it is kept, one pack."""
 
 from __future__ import annotations
 
