@@ -104,7 +104,6 @@ def run_at(vendor: str, sandbox: Any, connection: Any, collection: str) -> dict[
     shards = [Shard(run_no=run.run_no, shard_no=n) for n in range(run.n_shards)]
     began, ours_began = time.perf_counter(), time.process_time()
     for shard in shards:
-        line.enrol(run, shard)
         line.decide(run, shard)
         line.pack(run, shard)
     steps = 0

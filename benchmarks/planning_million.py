@@ -6,7 +6,7 @@ the like, a fifth repeating a block of somewhere in the run; long blocks go to a
 
 * `copy`: COPY of the block rows, in binary, from a file into an empty table of the same definition;
 * `plan`: `tokenopt plan`'s prediction, which writes nothing;
-* `prepare`: what a run does before its first call: enrol, decide, route and pack every shard, with everything stored.
+* `prepare`: what a run does before its first call: decide, route and pack every shard, with everything stored.
 
 Memory is that of our process; the server's own is bounded by its settings. No provider is asked.
 """
@@ -131,12 +131,12 @@ def prepared(shard_blocks: int) -> dict[str, Any]:
     from tokenopt_pipeline.assembly import contexts_on
     from tokenopt_pipeline.domain.runs import Shard
     from tokenopt_pipeline.stages.plan import plan_run
-    from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
+    from tokenopt_pipeline.stages.prepare import decide_blocks, pack_blocks
 
     request = _request(shard_blocks)
     tables = _tables(request)
     now = datetime.now(UTC)  # noqa: TID251 - the edge of this program
-    spent = {"plan_s": 0.0, "enrol_s": 0.0, "decide_s": 0.0, "pack_s": 0.0}
+    spent = {"plan_s": 0.0, "decide_s": 0.0, "pack_s": 0.0}
     packs = 0
     with connect(os.environ["TOKENOPT_DATABASE_URL"]) as connection:
         began = time.perf_counter()
@@ -153,8 +153,6 @@ def prepared(shard_blocks: int) -> dict[str, Any]:
         for shard_no in range(run.n_shards):
             shard = Shard(run_no=run.run_no, shard_no=shard_no)
             times = [time.perf_counter()]
-            enrol_blocks(shard, shards=shards)
-            times.append(time.perf_counter())
             decide_blocks(run, shard, shards=shards)
             times.append(time.perf_counter())
             packs += pack_blocks(
@@ -167,7 +165,7 @@ def prepared(shard_blocks: int) -> dict[str, Any]:
                 now=now,
             )
             times.append(time.perf_counter())
-            for name, a, b in zip(("enrol_s", "decide_s", "pack_s"), times, times[1:], strict=False):
+            for name, a, b in zip(("decide_s", "pack_s"), times, times[1:], strict=False):
                 spent[name] += b - a
     return {**spent, "s": sum(spent.values()), "packs": packs, "shards": run.n_shards}
 

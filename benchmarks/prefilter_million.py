@@ -1,4 +1,4 @@
-"""What a million pre-filter decisions cost on Postgres: seconds and peak memory, enrolment apart from deciding.
+"""What a million pre-filter decisions cost on Postgres: seconds and peak memory, stored.
 
 python -m benchmarks.prefilter_million [--blocks 1000000] [--shard-blocks 2000]
 
@@ -84,33 +84,30 @@ def prepared(blocks: int, shard_blocks: int) -> str:
 
 
 def decided(run_id: str) -> dict[str, object]:
-    """Enrols and decides every shard of the run; seconds of each and blocks by rule."""
+    """Decides every shard of the run; seconds and blocks by rule."""
     from tokenopt_pipeline.adapters.postgres.connection import connect
     from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
     from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
     from tokenopt_pipeline.domain.runs import Shard
-    from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks
+    from tokenopt_pipeline.stages.prepare import decide_blocks
 
     counts: dict[str, int] = {}
-    enrol_s = decide_s = 0.0
+    decide_s = 0.0
     with connect(os.environ["TOKENOPT_DATABASE_URL"]) as connection:
         run, shards = PostgresRuns(connection).find(run_id), PostgresShards(connection)
         server, slowest_s = psutil.Process(connection.info.backend_pid), 0.0
         for shard_no in range(run.n_shards):
             shard = Shard(run_no=run.run_no, shard_no=shard_no)
             began = time.perf_counter()
-            enrol_blocks(shard, shards=shards)
-            enrolled = time.perf_counter()
             found = decide_blocks(run, shard, shards=shards)
             ended = time.perf_counter()
-            enrol_s, decide_s = enrol_s + enrolled - began, decide_s + ended - enrolled
-            slowest_s = max(slowest_s, ended - enrolled)
+            decide_s += ended - began
+            slowest_s = max(slowest_s, ended - began)
             for rule, n in found.items():
                 counts[rule] = counts.get(rule, 0) + n
         spent = server.cpu_times()
     return {
         "server_cpu_s": spent.user + spent.system,
-        "enrol_s": enrol_s,
         "decide_s": decide_s,
         "slowest_shard_s": slowest_s,
         "shards": run.n_shards,
@@ -154,9 +151,7 @@ def _report(blocks: int, peak_rss_mb: float, cpu_s: float, told: dict[str, objec
     rules = told["rules"]
     assert isinstance(rules, dict)
     print(f"{blocks:,} blocks in {told['shards']} shards, n = 1")
-    print(
-        f"enrol {told['enrol_s']:.1f} s   decide {told['decide_s']:.1f} s   slowest shard {told['slowest_shard_s']:.2f} s"
-    )
+    print(f"decide {told['decide_s']:.1f} s   slowest shard {told['slowest_shard_s']:.2f} s")
     print(
         f"our process: CPU {cpu_s:.1f} s, peak RSS {peak_rss_mb:.0f} MB; the server's process for it: CPU {told['server_cpu_s']:.1f} s"
     )

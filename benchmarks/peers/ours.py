@@ -66,7 +66,6 @@ def take_through(connection: Connection, line: Line, run: Run) -> None:
         return
     runs = PostgresRuns(connection)
     for shard in shards:
-        line.enrol(run, shard)
         line.decide(run, shard)
         line.pack(run, shard)
     while True:

@@ -63,13 +63,13 @@ def _per_shard(
 
 @_line_asset(deps=[], kind="postgres")
 def blocks(context: dg.AssetExecutionContext, straight_line: StraightLine) -> dg.MaterializeResult[None]:
-    """The shard's blocks, each enrolled with the one overlay it will ever have."""
-    return _per_shard(context, straight_line, lambda run, shard: {"blocks": straight_line.line.enrol(run, shard)})
+    """The shard's blocks, as the documents of its run have them."""
+    return _per_shard(context, straight_line, lambda run, shard: {"blocks": straight_line.line.count(run, shard)})
 
 
 @_line_asset(deps=[blocks], kind="postgres")
 def skip_decisions(context: dg.AssetExecutionContext, straight_line: StraightLine) -> dg.MaterializeResult[None]:
-    """A decision for every block: kept, skipped by a rule, or answered by an identical block."""
+    """Every block with the one overlay it will ever have, and what was decided: kept, skipped by a rule, or reused."""
     return _per_shard(context, straight_line, straight_line.line.decide)
 
 

@@ -6,10 +6,10 @@ from enum import StrEnum
 
 
 class OverlayStatus(StrEnum):
-    """`pending → skipped`; `pending → submitted → ai_complete | failed`; `pending → ai_complete | failed` (reused);
+    """`pending | skipped`, as decided; `pending → submitted → ai_complete | failed`; `pending → ai_complete | failed` (reused);
     and in review `ai_complete | failed → confirmed`, `ai_complete | confirmed → failed` (rejected)."""
 
-    PENDING = "pending"  # enrolled, nothing decided yet
+    PENDING = "pending"  # to be asked or reused, and neither has happened
     SKIPPED = "skipped"  # a rule says why
     SUBMITTED = "submitted"  # in a pack
     AI_COMPLETE = "ai_complete"  # the model's values, valid against the schema

@@ -80,10 +80,10 @@ class RunStore(Protocol):
 
 
 class ShardStore(Protocol):
-    """Blocks of a shard, from enrolment to decision."""
+    """Blocks of a shard, until something is decided about them."""
 
-    def enrol(self, shard: Shard) -> int:
-        """Gives every block of the shard its pending overlay; how many there are, old and new."""
+    def count(self, shard: Shard) -> int:
+        """How many blocks the run's documents have in the shard."""
         ...
 
     def undecided_facts(self, shard: Shard, *, words_cap: int) -> list[BlockFacts]:
@@ -93,7 +93,7 @@ class ShardStore(Protocol):
     def decide(
         self, shard: Shard, verdicts: Mapping[BlockFacts, Decision], *, words_cap: int, reuse: bool
     ) -> Mapping[str, int]:
-        """Stores a decision for every undecided block and skips the skipped; rule id -> blocks, of the whole shard."""
+        """Gives every undecided block its overlay with its decision; rule id -> blocks, of the whole shard."""
         ...
 
     def exclusive(self, shard: Shard) -> AbstractContextManager[None]:

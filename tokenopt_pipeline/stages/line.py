@@ -31,7 +31,7 @@ from tokenopt_pipeline.stages.contexts import Contexts, ContextTexts
 from tokenopt_pipeline.stages.conversations import Conversations, OpenTools
 from tokenopt_pipeline.stages.follow import Follower
 from tokenopt_pipeline.stages.keep import KeptPrefixes, give_back
-from tokenopt_pipeline.stages.prepare import decide_blocks, enrol_blocks, pack_blocks
+from tokenopt_pipeline.stages.prepare import decide_blocks, pack_blocks
 from tokenopt_pipeline.stages.receive import Receiver
 from tokenopt_pipeline.stages.rounds import Rounds
 from tokenopt_pipeline.stages.settle import PreparedCall, prepare_call
@@ -68,9 +68,9 @@ class Line:
     #: Run number -> its collector, which keeps what it learns over the shards of a process.
     _collectors: dict[int, Collector] = field(default_factory=dict)
 
-    def enrol(self, run: Run, shard: Shard) -> int:
-        """Blocks of the shard, each with its overlay."""
-        return enrol_blocks(shard, shards=self.shards)
+    def count(self, run: Run, shard: Shard) -> int:
+        """Blocks of the shard."""
+        return self.shards.count(shard)
 
     def decide(self, run: Run, shard: Shard) -> Mapping[str, int]:
         """Rule id -> blocks, over the whole shard."""
@@ -250,7 +250,6 @@ class Line:
 
     def whole(self, run: Run, shard: Shard) -> Mapping[str, int]:
         """All stages in order, for programs that do without Dagster."""
-        self.enrol(run, shard)
         self.decide(run, shard)
         self.pack(run, shard)
         self.collect(run, shard)

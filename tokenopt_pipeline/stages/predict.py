@@ -18,11 +18,11 @@ from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast, scaled
 from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.moves import Asks
-from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs, too_large
+from tokenopt_pipeline.domain.moves import Asks, Move, Origin
+from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.retrieval import ContextKind
-from tokenopt_pipeline.domain.routing import ModelRef, default_model
+from tokenopt_pipeline.domain.routing import ModelRef, Route, default_model
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.contexts import Known, PrefixCosts, check_room, expected_context
@@ -37,6 +37,7 @@ from tokenopt_pipeline.stages.plan import (
     run_mode,
 )
 from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, prefix_costs, unpriced
+from tokenopt_pipeline.stages.room import Room
 from tokenopt_pipeline.stages.sort_out import SortedOut, sort_out
 
 
@@ -83,7 +84,7 @@ class Prediction:
     usd_bound: Decimal | None
     #: What the checks of answers are worth, a sentence each.
     checks: tuple[str, ...] = ()
-    #: Blocks that fit into no request of their model: they will fail without being asked.
+    #: Blocks that fit into no request of any model of their tier: they will fail without being asked.
     too_large: int = 0
 
     @property
@@ -214,27 +215,34 @@ class _Planner:
         return self.prompts[asks] + (0 if asks is Asks.CLASSIFICATION else self.known.knowledge.n_tokens)
 
     def take(self, leg: Leg) -> None:
-        """Blocks that one model is asked about, in document order."""
-        policy, model, prefix = self.request.resolved.policy, self.models.spec(leg.model), self._widest(leg.asks)
-        is_first_pass = leg.asks is Asks.CLASSIFICATION
+        """Blocks that one tier is asked about, in document order, each at the first of its models that has room for it."""
+        policy = self.request.resolved.policy
+        hindered = unpriced(policy, self.prices)
+        room = Room(routing=policy.routing, models=self.models, hindered=hindered, prompts=self.prompts)
+        route = Route(tier=leg.tier, model=leg.model, mode="sync", rule_id="default", reason="")
+        opened = Move(route=route, origin=Origin(first_tier=leg.tier, asks=leg.asks))
+        placed, refused = room.parted(opened, leg.blocks)
+        self.too_large += len(refused) if leg.asks is Asks.ANSWER else 0
+        for move, blocks in placed.items():
+            self._load(leg.asks, leg.tier, move.route.model, blocks)
+
+    def _load(self, asks: Asks, tier: str, ref: ModelRef, blocks: Sequence[PackableBlock]) -> None:
+        policy, model, prefix = self.request.resolved.policy, self.models.spec(ref), self._widest(asks)
+        is_first_pass = asks is Asks.CLASSIFICATION
         limits = limits_on(
             classification_schema(self.request.schema) if is_first_pass else self.request.schema,
             policy,
             model,
             self.prices,
             prefix_tokens=prefix,
-            tier=leg.tier,
-            lengths={} if is_first_pass else self.learned.answers_of(leg.model),
+            tier=tier,
+            lengths={} if is_first_pass else self.learned.answers_of(ref),
         )
-        load = self._loads.get((leg.tier, leg.model, leg.asks))
+        load = self._loads.get((tier, ref, asks))
         if load is None:
-            cliff = price_cliff(partial(self.prices.usd, leg.model), most=model.context_tokens)
-            load = self._loads[leg.tier, leg.model, leg.asks] = Load(model=model, cliff_tokens=cliff)
-        size = policy.run.shard_blocks
-        fitting = [block for block in leg.blocks if too_large(block, model, prefix_tokens=prefix) is None]
-        if leg.asks is Asks.ANSWER:
-            self.too_large += len(leg.blocks) - len(fitting)
-        for _, shard in groupby(fitting, key=lambda block: block.ordinal // size):
+            cliff = price_cliff(partial(self.prices.usd, ref), most=model.context_tokens)
+            load = self._loads[tier, ref, asks] = Load(model=model, cliff_tokens=cliff)
+        for _, shard in groupby(blocks, key=lambda block: block.ordinal // policy.run.shard_blocks):
             load.add(plan_packs(shard, limits, policy.packing, model), prefix_tokens=prefix)
 
     def routes(self, *, only: str | None = None) -> Iterator[PredictedRoute]:

@@ -1,4 +1,4 @@
-"""Prepare a shard: enrol its blocks, decide about each, pack and route what is kept."""
+"""Prepare a shard: decide about each of its blocks, pack and route what is kept."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tokenopt_pipeline.domain.caching import (
 from tokenopt_pipeline.domain.fallbacks import Obstacle
 from tokenopt_pipeline.domain.knowledge import CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
-from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening, usable
-from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, pack_limits, plan_packs, too_large
-from tokenopt_pipeline.domain.packs import KeptBlock, NewPack, carried_by
+from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening
+from tokenopt_pipeline.domain.packing import PackableBlock, PackLimits, pack_limits, plan_packs
+from tokenopt_pipeline.domain.packs import NewPack, carried_by
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
@@ -34,15 +34,11 @@ from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
 from tokenopt_pipeline.stages.contexts import Contexts, PrefixCosts
 from tokenopt_pipeline.stages.modes import with_modes
-
-
-def enrol_blocks(shard: Shard, *, shards: ShardStore) -> int:
-    """Gives every block of the shard its pending overlay; how many blocks the shard has."""
-    return shards.enrol(shard)
+from tokenopt_pipeline.stages.room import Room
 
 
 def decide_blocks(run: Run, shard: Shard, *, shards: ShardStore) -> Mapping[str, int]:
-    """A stored decision for every block of the shard; rule id -> blocks.
+    """An overlay with its decision for every block of the shard; rule id -> blocks.
 
     Rules look at few facts, so they are asked once per combination of facts, and the store joins the verdicts to the
     blocks: a million blocks cost some hundred rule calls.
@@ -123,22 +119,21 @@ def pack_blocks(
     A block that fits into the context of none of its tier's models fails here, before anything is asked.
     """
     routes = RouteTable(run.policy.routing, run.schema, mode=run.mode)
-    by_route: dict[Route, list[KeptBlock]] = {}
+    by_route: dict[Route, list[PackableBlock]] = {}
     hindered = unpriced(run.policy, prices)
     for block in packs.kept_blocks(shard):
         route = routes.route(block_type=block.type, n_tokens=block.packable.tokens, language=block.language)
-        by_route.setdefault(route, []).append(block)
+        by_route.setdefault(route, []).append(block.packable)
+    prompts = {asks: asked_of(run, asks).prompt_tokens for asks in Asks}
+    room = Room(routing=run.policy.routing, models=models, hindered=hindered, prompts=prompts)
     planned = []
     by_move: dict[Move, list[PackableBlock]] = {}
     refused: dict[int, str] = {}
     for route, blocks in by_route.items():
-        opened = opening(run.policy.routing, route, hindered)
-        for block in blocks:
-            move, problem = _with_room(run, opened, block.packable, models, hindered)
-            if problem is None:
-                by_move.setdefault(move, []).append(block.packable)
-            else:
-                refused[block.packable.block_no] = problem
+        placed, without_room = room.parted(opening(run.policy.routing, route, hindered), blocks)
+        refused |= without_room
+        for move, some in placed.items():
+            by_move.setdefault(move, []).extend(some)
     for move, packables in by_move.items():
         asked, model = asked_of(run, move.origin.asks), models.spec(move.route.model)
         limits = limits_on(
@@ -196,23 +191,6 @@ def pack_blocks(
             )
 
     return packs.add(shard, new_packs(), refused=refused, now=now)
-
-
-def _with_room(
-    run: Run, move: Move, block: PackableBlock, models: Models, hindered: Hindered
-) -> tuple[Move, str | None]:
-    """The block's move to the first model of its tier that has room for it, and, where none has, why it is not asked."""
-    prefix = asked_of(run, move.origin.asks).prompt_tokens
-    problem = too_large(block, models.spec(move.route.model), prefix_tokens=prefix)
-    if problem is None:
-        return move, None
-
-    def lacks_room(model: str) -> Obstacle | None:
-        spec = models.spec(parse_model_ref(model))
-        return Obstacle.OVER_LIMITS if too_large(block, spec, prefix_tokens=prefix) else hindered(model)
-
-    elsewhere = usable(run.policy.routing, move, lacks_room)
-    return elsewhere, problem if elsewhere == move else None
 
 
 def _prefix_of(move: Move, context: CarriedContext) -> tuple[str, Asks, int]:

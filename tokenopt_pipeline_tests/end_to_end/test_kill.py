@@ -117,7 +117,7 @@ def assert_as_if_nothing_had_happened(summary: dict[str, Any], url: str) -> None
     assert scalar(url, "select count(*) from overlay") == _BLOCKS
     assert scalar(url, "select count(*) from ledger") == scalar(url, "select count(*) from pack") == summary["calls"]
     # Every kept block was answered in one pack and no other.
-    kept = scalar(url, "select count(*) from skip_decision where verdict = 'keep'")
+    kept = scalar(url, "select count(*) from overlay where verdict = 'keep'")
     answers = scalar(url, "select count(*) from model_output where finding = 'valid'")
     assert kept == answers == outcomes["ai_complete"]
 
@@ -127,8 +127,7 @@ def test_a_run_killed_at_every_stage_loses_nothing_and_asks_little_twice(
 ) -> None:
     url = url_of(terminal)
     points: list[tuple[str, str | None, int]] = [
-        ("planned, before a block is enrolled", "overlay", 0),
-        ("while skip decisions are stored", "skip_decision", 0),
+        ("planned, while decisions are stored", "overlay", 0),
         ("while packs are stored", "pack", 0),
         ("before the first call is begun", "call", 0),
         ("in the first calls", None, 2),

@@ -90,7 +90,6 @@ class BatchRig:
         }
         run = self.rig.plan(self.rig.request(mode=mode, **policy))
         line, shard = self.line(), Shard(run_no=run.run_no, shard_no=0)
-        line.enrol(run, shard)
         line.decide(run, shard)
         line.pack(run, shard)
         return run, shard

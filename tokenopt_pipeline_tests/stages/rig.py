@@ -39,9 +39,11 @@ class OneSpec:
     """`ports.Models` in which every model has the same manners."""
 
     model: ModelSpec
+    #: Model -> manners of its own.
+    others: Mapping[str, ModelSpec] = field(default_factory=dict)
 
     def spec(self, ref: ModelRef) -> ModelSpec:
-        return replace(self.model, ref=ref)
+        return replace(self.others.get(str(ref), self.model), ref=ref)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +53,10 @@ class OneSupply:
     model: ModelSpec
     backend: Backend | None = None
     keeps: PrefixKeeper | None = None
+    others: Mapping[str, ModelSpec] = field(default_factory=dict)
 
     def models(self, run: Run) -> OneSpec:
-        return OneSpec(model=self.model)
+        return OneSpec(model=self.model, others=self.others)
 
     def prices(self, run: Run) -> Prices:
         return prices_under(run.policy)
@@ -76,6 +79,8 @@ class Rig:
     #: The default's prefix is too short for a cache mark; `cache_minimum_tokens=1` gives it one.
     model: ModelSpec = field(default_factory=a_model)
     tokenizer: Tokenizer = field(default_factory=WordTokenizer)
+    #: Model -> manners other than `model`.
+    specs: Mapping[str, ModelSpec] = field(default_factory=dict)
     _runs: int = 0
 
     def ingest(
@@ -126,7 +131,7 @@ class Rig:
             run_id=f"run{self._runs}",
             collections=collections_on(self.connection),
             runs=PostgresRuns(self.connection),
-            models=OneSpec(model=self.model),
+            models=OneSpec(model=self.model, others=self.specs),
             prices=ListPrices(),
             validators=JsonSchemaValidators(),
             tokenizer=self.tokenizer,
@@ -138,7 +143,7 @@ class Rig:
         return predict_run(
             request,
             planning=PostgresPlanning(self.connection),
-            models=OneSpec(model=self.model),
+            models=OneSpec(model=self.model, others=self.specs),
             prices=ListPrices(),
             validators=JsonSchemaValidators(),
             tokenizer=self.tokenizer,
@@ -152,14 +157,13 @@ class Rig:
         )
         line = line_on(connection or self.connection, backend)
         line.clock = line.batching.clock = self.clock
-        line.supply = OneSupply(model=self.model, backend=backend)
+        line.supply = OneSupply(model=self.model, backend=backend, others=self.specs)
         return line
 
     def packed(self, **policy: Any) -> tuple[Run, Shard, Line]:
         """A new run of one shard, ready to be collected."""
         run, line = self.plan(**policy), self.line()
         shard = Shard(run_no=run.run_no, shard_no=0)
-        line.enrol(run, shard)
         line.decide(run, shard)
         line.pack(run, shard)
         return run, shard, line

@@ -136,7 +136,6 @@ def test_a_run_that_its_budget_routed_is_gone_on_with_and_explains_itself(mixed:
     # Half done, other blocks are left, and what remains would be chosen for otherwise.
     assert mixed.plan(fitted(mixed, asking(mixed, whole * Decimal("0.8")))).run_id == run.run_id
     line, shard = mixed.line(), Shard(run_no=run.run_no, shard_no=0)
-    line.enrol(run, shard)
     line.decide(run, shard)
     line.pack(run, shard)
     reasons = {

@@ -219,7 +219,6 @@ def test_packs_in_batches_keep_their_prefix_for_the_longer_time(rig: Rig) -> Non
     for mode, ttl in (("async", "1h"), ("sync", "5m")):
         run, line = rig.plan(rig.request(mode=mode)), rig.line()
         shard = Shard(run_no=run.run_no, shard_no=0)
-        line.enrol(run, shard)
         line.decide(run, shard)
         line.pack(run, shard)
         packs = rig.rows("select distinct cache_ttl, mode from pack where run_no = %(n)s", n=run.run_no)

@@ -85,7 +85,6 @@ class KnowingRig:
         run, line = self.rig.plan(self.request(names, **policy)), self.line()
         for shard_no in range(run.n_shards):
             shard = Shard(run_no=run.run_no, shard_no=shard_no)
-            line.enrol(run, shard)
             line.decide(run, shard)
             line.pack(run, shard)
         return run, line

@@ -101,7 +101,6 @@ def test_a_leader_is_needed_again_when_the_prefix_was_not_used_for_long(
     run, line = marked.plan(run={"shard_blocks": 4}, **EACH_ALONE), marked.line()
     shards = [Shard(run_no=run.run_no, shard_no=n) for n in range(2)]
     for shard in shards:
-        line.enrol(run, shard)
         line.decide(run, shard)
         line.pack(run, shard)
     line.collect(run, shards[0])

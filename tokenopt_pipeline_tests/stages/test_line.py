@@ -15,9 +15,9 @@ from tokenopt_pipeline_tests.stages.rig import Rig, changed_tables, clauses
 from tokenopt_pipeline_tests.stages.scripted_provider import on_text
 
 #: Stage -> the tables its first pass writes to.
-WRITES = {
-    "enrol": {"overlay"},
-    "decide": {"skip_decision", "overlay"},
+WRITES: dict[str, set[str]] = {
+    "count": set(),
+    "decide": {"overlay"},
     "pack": {"pack", "pack_block", "overlay"},
     "collect": {"call", "response", "ledger", "model_output", "pack", "pack_block"},
     "reconcile": {"overlay", "run"},
@@ -104,7 +104,6 @@ def test_a_shard_that_another_process_works_on_is_busy(rig: Rig, database_url: s
     rig.ingest(*clauses(3))
     run, line = rig.plan(), rig.line()
     shard = Shard(run_no=run.run_no, shard_no=0)
-    line.enrol(run, shard)
     with connect(database_url) as elsewhere, rig.line(elsewhere).shards.exclusive(shard):
         before = rig.states()
         with pytest.raises(ShardBusy, match="shard 0 of run number"):

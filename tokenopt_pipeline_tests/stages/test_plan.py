@@ -220,7 +220,6 @@ def test_every_pack_of_an_auto_run_says_why_it_goes_as_it_does(rig: Rig) -> None
         request = rig.request(mode="auto", batches=batches, packing={"pack_size": size})
         run = rig.plan(request)
         line, shard = rig.line(), Shard(run_no=run.run_no, shard_no=0)
-        line.enrol(run, shard)
         line.decide(run, shard)
         line.pack(run, shard)
         packs = rig.rows("select mode, route_reason from pack where run_no = %(n)s", n=run.run_no)

@@ -1,6 +1,8 @@
-"""Every block gets one overlay, one decision and, when it is kept, one pack."""
+"""Every block gets one overlay with its decision and, when it is kept, one pack."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 
@@ -15,9 +17,12 @@ def test_each_block_of_a_shard_gets_one_pending_overlay_in_document_order(rig: R
     rig.ingest(*clauses(5))
     run = rig.plan(run={"shard_blocks": 2})
 
-    counts = [rig.line().enrol(run, Shard(run_no=run.run_no, shard_no=n)) for n in range(3)]
+    shards = [Shard(run_no=run.run_no, shard_no=n) for n in range(3)]
+    assert [rig.line().count(run, shard) for shard in shards] == [2, 2, 1]
+    assert rig.overlays(run) == {}
+    for shard in shards:
+        rig.line().decide(run, shard)
 
-    assert counts == [2, 2, 1]
     overlays = rig.overlays(run)
     assert list(overlays) == clauses(5)
     assert [o["shard_no"] for o in overlays.values()] == [0, 0, 1, 1, 2]
@@ -31,7 +36,7 @@ def test_a_shard_that_ends_inside_one_document_and_begins_in_another_loses_nothi
     run = rig.plan(run={"shard_blocks": 4})
 
     for n in range(run.n_shards):
-        rig.line().enrol(run, Shard(run_no=run.run_no, shard_no=n))
+        rig.line().decide(run, Shard(run_no=run.run_no, shard_no=n))
 
     assert list(rig.overlays(run)) == clauses(30)
     assert [o["ordinal"] for o in rig.overlays(run).values()] == list(range(30))
@@ -47,9 +52,9 @@ def test_a_skipped_block_has_the_rule_and_what_the_rule_saw(rig: Rig) -> None:
         "* * *": ("skipped", "divider"),
         "Page 3": ("skipped", "page_furniture"),
         "  ": ("skipped", "blank"),
-        "A clause.": ("submitted", None),
+        "A clause.": ("submitted", "kept"),
     }
-    evidence = rig.rows("select rule_id, evidence from skip_decision order by block_no")
+    evidence = rig.rows("select rule_id, evidence from overlay order by block_no")
     assert [tuple(r.values()) for r in evidence] == [
         ("divider", "The block is a divider and schema obligations has no field for one."),
         ("page_furniture", "The block is a page_footer and schema obligations has no field for one."),
@@ -68,7 +73,6 @@ def test_deciding_counts_every_block_of_the_shard_by_rule(rig: Rig) -> None:
     rig.ingest("* * *", "A.", "A.", "B.", types={"* * *": BlockType.DIVIDER})
     run, line = rig.plan(), rig.line()
     shard = Shard(run_no=run.run_no, shard_no=0)
-    line.enrol(run, shard)
     assert line.decide(run, shard) == {"divider": 1, "kept": 2, "same_as_earlier_block": 1}
 
 
@@ -78,7 +82,6 @@ def test_a_rule_that_wants_many_words_is_asked_with_the_right_count(rig: Rig) ->
     schema = a_schema_document(prefilter={"heading_min_words": 50})
     run = rig.plan(rig.request(schema=schema))
     shard, line = Shard(run_no=run.run_no, shard_no=0), rig.line()
-    line.enrol(run, shard)
     assert line.decide(run, shard) == {"short_heading": 1, "kept": 2}
 
 
@@ -121,7 +124,6 @@ def test_blocks_are_routed_by_their_language_and_their_schema_s_task(rig: Rig) -
     ]
     run = rig.plan(rig.request(schema=a_schema_document(task="clauses"), routing={"rules": rules}))
     shard, line = Shard(run_no=run.run_no, shard_no=0), rig.line()
-    line.enrol(run, shard)
     line.decide(run, shard)
     line.pack(run, shard)
 
@@ -157,6 +159,21 @@ def test_a_block_that_fits_into_no_request_fails_before_anything_is_asked(rig: R
     assert (failed["error_class"], failed["call_no"]) == ("too_large", None)
     assert "takes 2,000; it was not asked" in failed["error_detail"]
     assert all("word word" not in text for asked in rig.provider.asked for text in asked.texts)
+
+
+def test_a_plan_gives_a_block_to_the_model_with_room_that_a_run_gives_it_to(rig: Rig) -> None:
+    small, large = "anthropic/claude-haiku-4-5", "anthropic/claude-sonnet-5-5"
+    rig.specs = {small: a_model(context_tokens=2_000, max_output_tokens=512)}
+    rig.ingest("word " * 3_000, *clauses(3))
+    routing = {"models": {"mid": [small, large]}}
+
+    told = rig.predict(rig.request(routing=routing))
+    run, shard, line = rig.packed(routing=routing)
+
+    packs = Counter(str(pack.route.model) for pack in line.packs.open_packs(shard))
+    assert (set(packs), packs[large]) == ({small, large}, 1)
+    assert {route.model: route.forecast.expected.calls for route in told.routes if route.is_chosen} == packs
+    assert (told.too_large, told.packs, rig.statuses(run)) == (0, packs.total(), {"submitted": 4})
 
 
 def test_a_schema_whose_shortest_answer_no_model_may_write_is_refused(rig: Rig) -> None:

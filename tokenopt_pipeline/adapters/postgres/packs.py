@@ -34,12 +34,12 @@ class PostgresPacks:
 
     def kept_blocks(self, shard: Shard) -> Iterator[KeptBlock]:
         """Kept blocks that are in no pack yet, in document order."""
+        types = {each.value: each for each in BlockType}
         for r in rows(self._connection, "kept_blocks", run_no=shard.run_no, shard_no=shard.shard_no):
+            name = r["block_type"]
             yield KeptBlock(
-                packable=PackableBlock(
-                    block_no=r["block_no"], ordinal=r["ordinal"], tokens=r["n_tokens"], type=r["block_type"]
-                ),
-                type=BlockType(r["block_type"]),
+                packable=PackableBlock(block_no=r["block_no"], ordinal=r["ordinal"], tokens=r["n_tokens"], type=name),
+                type=types[name],
                 language=r["language"],
             )
 
@@ -93,10 +93,13 @@ def insert_packs(connection: Connection, shard: Shard, packs: Iterable[NewPack],
     if not packs:
         return
     numbers = [r["pack_no"] for r in rows(connection, "pack_numbers", count=len(packs))]
+    # Packs of one model share their limits; most of the time here would go into saying the same again.
+    limits = {id(pack.limits): pack.limits for pack in packs}
+    said = {key: json.dumps(each.document()) for key, each in limits.items()}
     with store_errors(), connection.cursor() as cursor:
         with cursor.copy(statement("copy_packs")) as copy:
             for pack_no, pack in zip(numbers, packs, strict=True):
-                copy.write_row(_pack_row(pack_no, shard, pack, now))
+                copy.write_row(_pack_row(pack_no, shard, pack, said[id(pack.limits)], now))
         with cursor.copy(statement("copy_pack_blocks")) as copy:
             for pack_no, pack in zip(numbers, packs, strict=True):
                 for i, (block, attempts) in enumerate(zip(pack.planned.blocks, pack.attempts, strict=True), start=1):
@@ -107,7 +110,7 @@ def insert_packs(connection: Connection, shard: Shard, packs: Iterable[NewPack],
                     copy.write_row(_context_row(pack_no, pack.context))
 
 
-def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple[object, ...]:
+def _pack_row(pack_no: int, shard: Shard, pack: NewPack, limits: str, now: datetime) -> tuple[object, ...]:
     return (
         pack_no,
         shard.run_no,
@@ -130,7 +133,7 @@ def _pack_row(pack_no: int, shard: Shard, pack: NewPack, now: datetime) -> tuple
         pack.planned.output_tokens,
         pack.planned.max_tokens,
         pack.output_scale,
-        json.dumps(pack.limits.document()),
+        limits,
         pack.planned.reason,
         pack.tools,
         now,

@@ -1,4 +1,4 @@
-"""Enrolment and decisions of a shard's blocks in Postgres."""
+"""Decisions about a shard's blocks in Postgres."""
 
 from __future__ import annotations
 
@@ -31,13 +31,9 @@ class PostgresShards:
             raise NotFound(f"partition {partition_key!r} is not a shard of any run in this database")
         return run_id, Shard(run_no=found["run_no"], shard_no=found["shard_no"])
 
-    def enrol(self, shard: Shard) -> int:
-        """Gives every block of the shard its pending overlay; how many there are, old and new."""
-        place = {"run_no": shard.run_no, "shard_no": shard.shard_no}
-        with store_errors(), self._connection.transaction():
-            rows(self._connection, "fresh_plans")
-            change(self._connection, "enrol_shard", **place)
-            found = row(self._connection, "enrolled_blocks", **place)
+    def count(self, shard: Shard) -> int:
+        """How many blocks the run's documents have in the shard."""
+        found = row(self._connection, "shard_blocks", run_no=shard.run_no, shard_no=shard.shard_no)
         return int(found["n"]) if found else 0
 
     def undecided_facts(self, shard: Shard, *, words_cap: int) -> list[BlockFacts]:
@@ -52,7 +48,7 @@ class PostgresShards:
     def decide(
         self, shard: Shard, verdicts: Mapping[BlockFacts, Decision], *, words_cap: int, reuse: bool
     ) -> Mapping[str, int]:
-        """Stores a decision for every undecided block and skips the skipped; rule id -> blocks, of the whole shard."""
+        """Gives every undecided block its overlay with its decision; rule id -> blocks, of the whole shard."""
         place = {"run_no": shard.run_no, "shard_no": shard.shard_no}
         document = [
             {
@@ -75,7 +71,6 @@ class PostgresShards:
                 words_cap=words_cap,
                 reuse=reuse,
             )
-            change(self._connection, "skip_blocks", **place)
             counts = rows(self._connection, "decision_counts", **place)
         return {r["rule_id"]: r["n"] for r in counts}
 

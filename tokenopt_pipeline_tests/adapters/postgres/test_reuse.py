@@ -41,7 +41,7 @@ def test_repeated_blocks_of_a_shard_are_asked_once_and_each_gets_the_output(rig:
     assert [o["status"] for o in outputs] == ["ai_complete"] * 3
     assert [o["staged"] for o in outputs] == [values_for(REPEATED, run.schema.properties)] * 3
     assert [o["reused_block_no"] is None for o in outputs] == [True, False, False]
-    evidence = rig.rows("select rule_id, evidence from skip_decision where verdict = 'reuse'")
+    evidence = rig.rows("select rule_id, evidence from overlay where verdict = 'reuse'")
     assert evidence == [{"rule_id": "same_as_earlier_block", "evidence": "The block repeats block 1 of the run."}] * 2
 
 
@@ -79,7 +79,7 @@ def test_a_second_run_of_the_same_asks_nothing_and_names_where_the_answers_are_f
     assert rig.wrong(second) == []
     assert {o["reused_run_no"] for o in rig.overlays(second).values()} == {first.run_no}
     assert rig.statuses(second) == {"ai_complete": 20}
-    evidence = rig.one("select distinct evidence from skip_decision where run_no = %(run)s", run=second.run_no)
+    evidence = rig.one("select distinct evidence from overlay where run_no = %(run)s", run=second.run_no)
     assert evidence == "An identical block was answered in run run1."
 
 
@@ -208,7 +208,7 @@ def test_repeated_blocks_of_different_shards_are_asked_once_whatever_order_the_s
     reused = rig.rows("select ordinal, reused_block_no from overlay where reused_run_no is not null order by 1")
     first = rig.one("select block_no from overlay where ordinal = 0")
     assert reused == [{"ordinal": n, "reused_block_no": first} for n in (3, 4, 5)]
-    told = rig.rows("select distinct rule_id, evidence from skip_decision where verdict = 'reuse'")
+    told = rig.rows("select distinct rule_id, evidence from overlay where verdict = 'reuse'")
     assert told == [{"rule_id": "same_as_earlier_block", "evidence": "The block repeats block 1 of the run."}]
 
 

@@ -13,6 +13,7 @@ from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
 from tokenopt_pipeline.domain.calls import AnsweredCall
 from tokenopt_pipeline.domain.errors import NotFound, StoreUnavailable
+from tokenopt_pipeline.domain.prefilter import KEPT
 from tokenopt_pipeline.domain.runs import Shard, shard_key
 from tokenopt_pipeline_tests.factories import a_schema_document
 from tokenopt_pipeline_tests.stages.rig import OneSupply, Rig, clauses
@@ -76,17 +77,19 @@ def test_a_partition_key_of_no_shard_is_not_found(rig: Rig, key: str) -> None:
         PostgresShards(rig.connection).at(key)
 
 
-def test_processes_that_enrol_one_shard_at_once_enrol_each_block_once(rig: Rig, database_url: str) -> None:
+def test_processes_that_decide_about_one_shard_at_once_give_each_block_one_overlay(rig: Rig, database_url: str) -> None:
     rig.ingest(*clauses(500))
     run = rig.plan()
     shard = Shard(run_no=run.run_no, shard_no=0)
 
-    def enrol(_: int) -> int:
+    def decide(_: int) -> int:
         with connect(database_url) as connection:
-            return PostgresShards(connection).enrol(shard)
+            shards = PostgresShards(connection)
+            verdicts = dict.fromkeys(shards.undecided_facts(shard, words_cap=50), KEPT)
+            return shards.decide(shard, verdicts, words_cap=50, reuse=True)["kept"]
 
     with ThreadPoolExecutor(4) as processes:
-        counts = list(processes.map(enrol, range(4)))
+        counts = list(processes.map(decide, range(4)))
 
     assert counts == [500] * 4
     assert len(rig.overlays(run)) == 500

@@ -126,7 +126,6 @@ def test_unfinished_shards_and_progress_say_what_is_left(rig: Rig) -> None:
     assert summaries(rig).unfinished_shards(run) == [0, 1, 2]
 
     line.whole(run, Shard(run_no=run.run_no, shard_no=1))
-    line.enrol(run, Shard(run_no=run.run_no, shard_no=2))
 
     assert summaries(rig).unfinished_shards(run) == [0, 2]
     assert {**summaries(rig).progress(run), "usd": 0} == {"ended": 2, "answered": 2, "calls": 1, "usd": 0}

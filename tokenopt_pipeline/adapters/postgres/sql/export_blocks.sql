@@ -2,7 +2,8 @@
 select d.document_id, d.source_type, d.title, d.n_bytes, d.n_blocks,
   (select min(c.source_name collate "C") from collection_document c
    where c.document_no = d.document_no and c.collection_no = r.collection_no) as source_name,
-  b.block_index, b.block_type, b.locator, b.text, coalesce(o.status, 'pending') as status, o.rule_id, o.error_class,
+  b.block_index, b.block_type, b.locator, b.text, coalesce(o.status, 'pending') as status,
+  case when o.status = 'skipped' then o.rule_id end as rule_id, o.error_class,
   o.error_detail, coalesce(o.confirmed, o.staged) as answer, o.confirmed, l.model, l.kind,
   rr.run_id as reused_from_run
 from run r

@@ -2,6 +2,6 @@
 update overlay o set status = 'failed', error_class = c.error_class, revision = o.revision + 1,
   error_detail = 'the identical block ' || (c.ordinal + 1) || ' of the run failed: ' || coalesce(c.error_detail, '')
 from overlay c
-join skip_decision d on d.canonical_run_no = c.run_no and d.canonical_block_no = c.block_no and d.verdict = 'reuse' and d.run_no = c.run_no
 where c.run_no = %(run_no)s and c.shard_no = %(shard_no)s and c.status = 'failed'
-  and o.run_no = d.run_no and o.block_no = d.block_no and o.status = 'pending'
+  and o.canonical_run_no = c.run_no and o.canonical_block_no = c.block_no and o.verdict = 'reuse'
+  and o.run_no = c.run_no and o.status = 'pending'

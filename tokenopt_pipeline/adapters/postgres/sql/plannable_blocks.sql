@@ -1,7 +1,8 @@
 -- Today's blocks of a collection in document order, with what planning looks at; `is_known`: an identical block has an
 -- answer under this recipe.
 select b.block_type, b.is_blank, b.n_words, b.n_tokens, b.content_hash, b.language,
-  exists (select from overlay o where o.status in ('ai_complete', 'confirmed') and o.call_no is not null and o.answer_key =
+  exists (select from overlay o where (o.staged is not null or o.confirmed is not null)
+    and o.status in ('ai_complete', 'confirmed') and o.call_no is not null and o.answer_key =
     encode(substring(sha256(convert_to(%(recipe)s::uuid || b.block_type || b.content_hash, 'UTF8')) for 16), 'hex')::uuid) as is_known
 from (
   select d.document_no, d.document_id, min(c.source_name collate "C") as source_name

@@ -1,4 +1,4 @@
--- Shards of the run with blocks whose story has not ended, or that are not enrolled.
+-- Shards of the run with blocks whose story has not ended, or that have no overlay yet.
 select s.shard_no
 from shard s left join overlay o on o.run_no = s.run_no and o.shard_no = s.shard_no
   and o.status in ('skipped', 'ai_complete', 'failed', 'confirmed')
