@@ -32,7 +32,7 @@ class Evidence(StrEnum):
 class Confidence:
     """How sure a search is of what it found."""
 
-    #: 0 to 1: the best of cosine similarity and the share of the query's information; 1 for a rule or a name.
+    #: 0 to 1: the best of cosine similarity and the share of the query's information; 1 for a rule.
     score: float
     #: 0 to 1: how far the best hit stands above the first one left out.
     margin: float
@@ -113,7 +113,8 @@ def confidence(lists: Lists, ranked: Sequence[Ranked], *, all_asked: bool = Fals
 
     `all_asked`: every section of the index could be told to be needed or not, or is among the ranked.
     """
-    if any(hit.evidence in (Evidence.RULE, Evidence.NAME) for hit in ranked):
+    # A name settles nothing: the only word of a short block may stand in a page's heading by chance.
+    if any(hit.evidence is Evidence.RULE for hit in ranked):
         return Confidence(score=1.0, margin=1.0)
     if all_asked:
         return SILENCE

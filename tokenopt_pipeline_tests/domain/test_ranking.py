@@ -77,9 +77,9 @@ def test_a_ranking_repeats_nothing_and_is_no_longer_than_asked(
     assert len(found) == len(set(found)) == min(most, len({*words, *meaning, *named}))
 
 
-def test_a_rule_or_a_name_is_certain() -> None:
+def test_a_rule_is_certain_and_a_name_is_not() -> None:
     assert confidence(lists([1]), rank(lists([1]), {9: trigger()}, most=3)) == Confidence(score=1, margin=1)
-    assert confidence(lists([1]), rank(lists([1], named=[2]), {}, most=3)) == Confidence(score=1, margin=1)
+    assert confidence(lists([1]), rank(lists([1], named=[2]), {}, most=3)) == Confidence(score=0.5, margin=0.5)
 
 
 def test_where_every_rule_was_asked_their_silence_is_surer_than_likeness_and_less_than_a_rule() -> None:
