@@ -65,6 +65,12 @@ def _call(**arguments: Any) -> dict[str, Any]:
         pytest.param("[math.pi * 5]", {"calls": []}, id="code without a call"),
         pytest.param("Here it is: [geometry.area(radius=5)]", None, id="a call in prose"),
         pytest.param([{"geometry_area": "{"}], None, id="arguments that are no JSON"),
+        pytest.param("Only geometry.area() is here, and it does not translate.", {"calls": []}, id="prose about one"),
+        pytest.param(
+            "[geometry.area(unit='cm, from=1', from='20', to=30)]",
+            _call(unit="cm, from=1", **{"from": "20"}, to=30),
+            id="a parameter called as Python's own word",
+        ),
     ],
 )
 def test_an_output_is_read_as_the_model_wrote_it(tmp_path: Path, raw: object, values: object) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+import keyword
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _TYPES = {
 }
 # Types that only the Java and JavaScript queries have: there, models write a value as source code in a string.
 _CODE_TASKS = ("bfcl/java", "bfcl/javascript")
+_MARK = "__reserved"
+_RESERVED = re.compile(rf"([(,]\s*)({'|'.join(keyword.kwlist)})\s*=(?!=)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +143,26 @@ def _read(raw: object, declared: Mapping[str, Any], *, is_code: bool) -> Mapping
     text = said.strip()
     text = text if text.startswith("[") else f"[{text}"
     try:
-        body = ast.parse(text if text.endswith("]") else f"{text}]", mode="eval").body
+        body = _parsed(text if text.endswith("]") else f"{text}]")
         calls = body.elts if isinstance(body, ast.List) else [body]
         return _calls([_call(node) for node in calls], declared, is_code=is_code)
     except (SyntaxError, ValueError):
         names = [n for plain, f in declared.items() for n in (plain, f["name"])]
-        called = any(re.search(rf"(?<![\w.]){re.escape(n)}\s*\(", said) for n in names)
+        # Prose that speaks of `f()`, with nothing in its brackets, calls nothing.
+        called = any(re.search(rf"(?<![\w.]){re.escape(n)}\s*\((?!\s*\))", said) for n in names)
         return None if called else {"calls": []}
+
+
+def _parsed(text: str) -> ast.expr:
+    """Calls in Python's notation, also with parameters that are called what Python keeps for itself, such as `from`."""
+    try:
+        return ast.parse(text, mode="eval").body
+    except SyntaxError:
+        body = ast.parse(_RESERVED.sub(rf"\1\2{_MARK}=", text), mode="eval").body
+        for node in ast.walk(body):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                node.value = node.value.replace(f"{_MARK}=", "=")
+        return body
 
 
 def _call(node: ast.expr) -> tuple[str, dict[str, object]]:
@@ -154,7 +170,10 @@ def _call(node: ast.expr) -> tuple[str, dict[str, object]]:
         raise ValueError("no call")
     # Values without a name are kept under their position, which no schema knows.
     unnamed = {str(i): _value(a) for i, a in enumerate(node.args)}
-    return ast.unparse(node.func), {**unnamed, **{str(k.arg): _value(k.value) for k in node.keywords}}
+    return ast.unparse(node.func), {
+        **unnamed,
+        **{str(k.arg).removesuffix(_MARK): _value(k.value) for k in node.keywords},
+    }
 
 
 def _value(node: ast.expr) -> object:
