@@ -43,7 +43,7 @@ def test_a_collection_without_blocks_is_refused(rig: Rig) -> None:
 
 def test_a_model_outside_the_table_is_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.ingest(*clauses(1))
-    monkeypatch.setattr(rig_module, "OneSpec", lambda model: ModelTable())
+    monkeypatch.setattr(rig_module, "OneSpec", lambda **_: ModelTable())
     refused(rig, rig.request(routing=UNPRICED), NotFound, "claude-of-tomorrow is not in the model table")
     refused(rig, rig.request(routing={"model": "acme/one"}), NotFound, "provider 'acme' is unknown")
 
