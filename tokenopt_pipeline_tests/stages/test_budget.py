@@ -191,7 +191,7 @@ def test_a_call_whose_connection_broke_after_it_was_sent_keeps_counting_at_its_c
         ("failed", False),
         ("answered", False),
     ]
-    used = row(rig.connection, "used_budget", run_no=run.run_no)
+    used = row(rig.connection, "used_budget", run_no=run.run_no, pack_no=None)
     assert used is not None
     assert used["used_usd"] == rows[0]["usd_ceiling"] + rig.one("select sum(usd) from ledger")
     summary = PostgresSummaries(rig.connection, tables=OneSupply(model=rig.model)).summary(run)

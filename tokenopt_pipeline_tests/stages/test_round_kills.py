@@ -140,22 +140,3 @@ def test_killed_while_conversations_give_up_each_pack_is_asked_plainly_once(
     assert rounds.calls() == {"answered": 4, "continued": 4}
     assert asked(rounds.batches) == 8 == rounds.batches.rig.one("select count(*) from ledger")
     assert rounds.batches.rig.one("select count(*) from conversation where cause = 'turns'") == 4
-
-
-@pytest.mark.parametrize("rounds", [_ALIKE], indirect=True)
-def test_killed_at_every_point_one_after_the_other_a_run_ends_all_the_same(
-    rounds: RoundsRig, database_url: str
-) -> None:
-    rounds.models_call("echo", turns=1, parallel=2)
-    run, shard = rounds.plan()
-    for point in POINTS:
-        killed(rounds.batches, database_url, run.run_id, point)
-        rounds.batches.pass_time()
-        if point.startswith("before the provider is asked"):
-            # The intent is released by two looks a while apart; then the next process makes the batch.
-            rounds.batches.watch()
-            rounds.batches.pass_time()
-            rounds.batches.watch()
-    finish(rounds, run, shard)
-    assert rounds.batches.figures(run) == {**_NOTHING, "made": 2, "intended": 2}
-    assert asked(rounds.batches) == 8
