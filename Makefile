@@ -6,10 +6,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help run test check up down clean
+.PHONY: help run test coverage check up down clean
 help:
 	@echo "make run    install, start embedded parts, extract from the demo collection, print the summary"
 	@echo "make test   install and run the tests"
+	@echo "make coverage  the tests, and which branches they reach"
 	@echo "make check  ruff, mypy, import-linter"
 	@echo "make up     the Dagster UI on loopback (make down stops it)"
 	@echo "make clean  remove the virtual environment (data lives in TOKENOPT_HOME)"
@@ -24,6 +25,9 @@ run: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+coverage: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
