@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,13 @@ from tokenopt_pipeline.adapters.postgres.overlays import PostgresOverlays
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.domain.runs import Shard
 from tokenopt_pipeline.sandbox.in_process import Control, Sandbox
+from tokenopt_pipeline_tests.postgres_servers import wait_until
 from tokenopt_pipeline_tests.stages.batch_rig import BatchRig, MovedClock
 from tokenopt_pipeline_tests.stages.rig import Rig
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([f"{__package__}.killed_batches", f"{__package__}.killed_rounds"])
+_TIMEOUT_S = 90
 
 #: In the order in which a run meets them.
 POINTS = (
@@ -51,6 +57,30 @@ def work_until_killed(*, url: str, base_url: str, vendor: str, run_id: str, ahea
         rig.watch(line)
         line.advance(run, shard)
         line.reconcile(run, shard)
+
+
+def killed(
+    batches: BatchRig, url: str, run_id: str, point: str, *, work: Callable[..., None] = work_until_killed
+) -> None:
+    """A process of its own does the work until the point, and is killed there with SIGKILL."""
+    arguments = {
+        "url": url,
+        "base_url": batches.sandbox.base_url,
+        "vendor": batches.vendor,
+        "run_id": run_id,
+        "ahead_s": batches.clock.ahead_s,
+        "point": point,
+    }
+    process = _PROCESSES.Process(target=work, kwargs=arguments)
+    process.start()
+    process.join(_TIMEOUT_S)
+    assert process.exitcode == -signal.SIGKILL, (point, process.exitcode)
+    # The server notices within a second that its client is gone.
+    others = (
+        "select count(*) from pg_stat_activity where datname = current_database()"
+        " and pid <> pg_backend_pid() and backend_type = 'client backend'"
+    )
+    wait_until(lambda: batches.rig.one(others) == 0)
 
 
 def _arm(point: str) -> None:

@@ -42,7 +42,7 @@ POINTS = {
 GIVING_UP = {
     "while it is stored that a conversation gave up": 1,
     "when some have given up": 1,
-    "while a refusal is stored": 1,
+    "while a conversation loses its tools": 1,
 }
 
 
@@ -90,12 +90,12 @@ def _arm(point: str) -> None:
         "while a turn is settled": ("insert_turn", 3),
         "while it is stored what models are told": ("tell_turn", 2),
         "while it is stored that a conversation gave up": ("widen_context", 2),
-        "while a refusal is stored": ("take_tools_away", 2),
+        "while a conversation loses its tools": ("take_tools_away", 2),
     }
     if point in statements:
         # What the module imported, which is no part of what it offers.
         killed = _dying_in(vars(conversations)["change"], *statements[point])
-        setattr(conversations, "change", killed)  # noqa: B010
+        vars(conversations)["change"] = killed
 
 
 def _dying_at(do: Any, nth: int) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import sys
 from collections.abc import Iterator
 
@@ -16,14 +14,9 @@ from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind
 from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
 from tokenopt_pipeline_tests.factories import a_request
-from tokenopt_pipeline_tests.postgres_servers import wait_until
 from tokenopt_pipeline_tests.stages.batch_rig import MODELS, VENDORS, BatchRig
-from tokenopt_pipeline_tests.stages.killed_batches import POINTS, work_until_killed
+from tokenopt_pipeline_tests.stages.killed_batches import POINTS, killed
 from tokenopt_pipeline_tests.stages.rig import Rig
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tokenopt_pipeline_tests.stages.killed_batches"])
-_TIMEOUT_S = 90
 
 
 @pytest.fixture(scope="module")
@@ -36,28 +29,6 @@ def sandbox() -> Iterator[Sandbox]:
 def batches(rig: Rig, sandbox: Sandbox, request: pytest.FixtureRequest) -> BatchRig:
     sandbox.control.reset()
     return BatchRig(rig=rig, sandbox=sandbox, vendor=request.param)
-
-
-def killed(batches: BatchRig, url: str, run_id: str, point: str) -> None:
-    """A process of its own works until the point, and is killed there with SIGKILL."""
-    arguments = {
-        "url": url,
-        "base_url": batches.sandbox.base_url,
-        "vendor": batches.vendor,
-        "run_id": run_id,
-        "ahead_s": batches.clock.ahead_s,
-        "point": point,
-    }
-    process = _PROCESSES.Process(target=work_until_killed, kwargs=arguments)
-    process.start()
-    process.join(_TIMEOUT_S)
-    assert process.exitcode == -signal.SIGKILL, (point, process.exitcode)
-    # The server notices within a second that its client is gone.
-    others = (
-        "select count(*) from pg_stat_activity where datname = current_database()"
-        " and pid <> pg_backend_pid() and backend_type = 'client backend'"
-    )
-    wait_until(lambda: batches.rig.one(others) == 0)
 
 
 def asked(batches: BatchRig) -> int:

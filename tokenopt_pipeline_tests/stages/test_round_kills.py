@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import sys
 from collections.abc import Iterator
 
@@ -12,15 +10,12 @@ import pytest
 from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
-from tokenopt_pipeline_tests.postgres_servers import wait_until
 from tokenopt_pipeline_tests.stages.batch_rig import VENDORS, BatchRig
+from tokenopt_pipeline_tests.stages.killed_batches import killed
 from tokenopt_pipeline_tests.stages.killed_rounds import GIVING_UP, POINTS, work_until_killed
 from tokenopt_pipeline_tests.stages.rig import Rig
 from tokenopt_pipeline_tests.stages.rounds_rig import RoundsRig, open_host, opens
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tokenopt_pipeline_tests.stages.killed_rounds"])
-_TIMEOUT_S = 90
 _NOTHING = {"lost": 0, "failed": 0, "doubled": 0}
 
 
@@ -53,27 +48,6 @@ def rounds(rig: Rig, sandbox: Sandbox, host: McpHost, database_url: str, request
     sandbox.control.reset()
     batches = BatchRig(rig=rig, sandbox=sandbox, vendor=request.param, open_tools=opens(database_url, host))
     return RoundsRig(batches=batches)
-
-
-def killed(batches: BatchRig, url: str, run_id: str, point: str) -> None:
-    """A process of its own works until the point, and is killed there with SIGKILL."""
-    arguments = {
-        "url": url,
-        "base_url": batches.sandbox.base_url,
-        "vendor": batches.vendor,
-        "run_id": run_id,
-        "ahead_s": batches.clock.ahead_s,
-        "point": point,
-    }
-    process = _PROCESSES.Process(target=work_until_killed, kwargs=arguments)
-    process.start()
-    process.join(_TIMEOUT_S)
-    assert process.exitcode == -signal.SIGKILL, (point, process.exitcode)
-    others = (
-        "select count(*) from pg_stat_activity where datname = current_database()"
-        " and pid <> pg_backend_pid() and backend_type = 'client backend'"
-    )
-    wait_until(lambda: batches.rig.one(others) == 0)
 
 
 def brought(rounds: RoundsRig, run: Run, shard: Shard, *, ended: int) -> None:
@@ -110,7 +84,7 @@ def test_killed_at_any_point_of_a_round_nothing_is_lost_doubled_or_asked_twice(
     rounds.models_call("echo", turns=1, parallel=2)
     run, shard = rounds.plan()
     brought(rounds, run, shard, ended=POINTS[point])
-    killed(rounds.batches, database_url, run.run_id, point)
+    killed(rounds.batches, database_url, run.run_id, point, work=work_until_killed)
     finish(rounds, run, shard)
     figures = rounds.batches.figures(run)
     assert figures == {**_NOTHING, "made": 2, "intended": 2}
@@ -134,7 +108,7 @@ def test_killed_while_conversations_give_up_each_pack_is_asked_plainly_once(
     rounds.models_call("echo", turns=9)
     run, shard = rounds.plan(bridge={"max_turns": 1})
     brought(rounds, run, shard, ended=GIVING_UP[point])
-    killed(rounds.batches, database_url, run.run_id, point)
+    killed(rounds.batches, database_url, run.run_id, point, work=work_until_killed)
     finish(rounds, run, shard)
     assert rounds.batches.figures(run) == {**_NOTHING, "made": 2, "intended": 2}
     assert rounds.calls() == {"answered": 4, "continued": 4}

@@ -1,1 +1,0 @@
-select state from pack where pack_no = %(pack_no)s
