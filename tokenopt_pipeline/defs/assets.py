@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from tokenopt_pipeline.defs.partitions import shards
+from tokenopt_pipeline.defs.pools import PROVIDERS
 from tokenopt_pipeline.defs.resources import StraightLine
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.runs import Run, Shard
@@ -95,7 +96,7 @@ def batch_submissions(context: dg.AssetExecutionContext, straight_line: Straight
     return _per_shard(context, straight_line, submit)
 
 
-@_line_asset(deps=[batch_submissions], kind="llm", pool="providers")
+@_line_asset(deps=[batch_submissions], kind="llm", pool=PROVIDERS)
 def model_responses(context: dg.AssetExecutionContext, straight_line: StraightLine) -> dg.MaterializeResult[None]:
     """Answers to every pack, split and asked again where an answer was unusable; of batches, those that have ended."""
 

@@ -12,6 +12,7 @@ import dagster as dg
 
 from tokenopt_pipeline.defs.assets import batch_submissions, model_responses, reconciled_overlays
 from tokenopt_pipeline.defs.checks import LOOKS, evaluations
+from tokenopt_pipeline.defs.pools import PROVIDERS
 from tokenopt_pipeline.defs.resources import StraightLine
 from tokenopt_pipeline.domain.errors import ShardBusy, TokenOptError
 from tokenopt_pipeline.domain.runs import Run, Shard, shard_key
@@ -32,7 +33,7 @@ class EndedShards(dg.Config):
     partitions: list[str]
 
 
-@dg.op(out=dg.Out(dg.Nothing), pool="providers")
+@dg.op(out=dg.Out(dg.Nothing), pool=PROVIDERS)
 def collect_shards(
     context: dg.OpExecutionContext, config: EndedShards, straight_line: StraightLine
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]]:

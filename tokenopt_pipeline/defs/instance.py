@@ -17,6 +17,7 @@ import dagster as dg
 
 import tokenopt_pipeline
 from tokenopt_pipeline.adapters.postgres.server import dagster_url, ensure_dagster_schema
+from tokenopt_pipeline.defs.pools import declare_pool
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.settings import Settings
 
@@ -68,6 +69,7 @@ def open_instance(settings: Settings, url: str) -> Iterator[dg.DagsterInstance]:
             instance.optimize_for_webserver(
                 statement_timeout=0, pool_recycle=_POOL_RECYCLE_S, max_overflow=_POOL_OVERFLOW
             )
+            declare_pool(instance, url)
             yield instance
     finally:
         for name, value in before.items():

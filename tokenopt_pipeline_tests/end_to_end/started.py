@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -88,6 +89,9 @@ def start_warm(arguments: Sequence[str], *, environment: Mapping[str, str], cwd:
     with _ONE_AT_A_TIME:
         process.start()
     assert process.pid is not None
+    # Until then it is in the session of the forkserver, and no signal to its own would reach it.
+    while os.getpgid(process.pid) != process.pid:
+        time.sleep(0.002)
 
     def wait(most_s: float) -> int | None:
         connection.wait([process.sentinel], most_s)

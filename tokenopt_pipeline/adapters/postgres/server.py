@@ -72,6 +72,14 @@ def connected(url: str) -> Iterator[Connection[tuple[Any, ...]]]:
         raise StoreUnavailable(f"{place}: {first_line(error)}") from error
 
 
+@contextmanager
+def one_at_a_time(url: str) -> Iterator[None]:
+    """What is created in the database within it, no other process creates at the same moment."""
+    with connected(url) as connection, connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", (_CREATION_LOCK,))
+        yield
+
+
 def ensure_schema(connection: Connection[tuple[Any, ...]], schema: str) -> None:
     # `if not exists` alone asks for the right to create even when there is nothing to create, and fails when two come at once.
     with connection.transaction():
