@@ -16,8 +16,8 @@ from pathlib import Path
 import dagster as dg
 
 import tokenopt_pipeline
-from tokenopt_pipeline.adapters.postgres.server import dagster_url, ensure_dagster_schema
-from tokenopt_pipeline.defs.pools import declare_pool
+from tokenopt_pipeline.adapters.postgres.server import dagster_url, ensure_dagster_schema, one_at_a_time
+from tokenopt_pipeline.defs.pools import PROVIDERS
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.settings import Settings
 
@@ -79,6 +79,21 @@ def open_instance(settings: Settings, url: str) -> Iterator[dg.DagsterInstance]:
                 os.environ[name] = value
 
 
+def declare_pool(instance: dg.DagsterInstance, url: str) -> None:
+    """Makes the pool, or gives it the default limit that `dagster.yaml` has now; a limit that somebody set stays.
+
+    Dagster does this when a step first asks for a slot, and on Postgres the second of two processes that do so at once
+    fails, as does every process after the default was changed (`initialize_concurrency_limit_to_default` goes on in a
+    transaction that its own unique index has ended; 1.13).
+    """
+    if _is_pool_right(instance):
+        return
+    with one_at_a_time(url):
+        if not _is_pool_right(instance):
+            instance.event_log_storage.delete_concurrency_limit(PROVIDERS)
+            instance.event_log_storage.initialize_concurrency_limit_to_default(PROVIDERS)
+
+
 def home_id(dagster_home: Path) -> str:
     """Tells this home from others whose runs are in the same database; made once, and it survives a new host name."""
     with (dagster_home / "home_id").open("a+") as file:
@@ -132,3 +147,10 @@ def _shipped_configuration() -> Path:
     package = Path(next(iter(tokenopt_pipeline.__path__)))
     in_wheel = package / "instance" / _CONFIGURATION
     return in_wheel if in_wheel.exists() else package.parent / _CONFIGURATION
+
+
+def _is_pool_right(instance: dg.DagsterInstance) -> bool:
+    found = next((p for p in instance.event_log_storage.get_pool_limits() if p.name == PROVIDERS), None)
+    if found is None:
+        return False
+    return not found.from_default or found.limit == instance.global_op_concurrency_default_limit

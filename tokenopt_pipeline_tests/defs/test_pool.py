@@ -13,8 +13,7 @@ import psycopg
 import pytest
 
 from tokenopt_pipeline.defs.assets import model_responses
-from tokenopt_pipeline.defs.instance import open_instance
-from tokenopt_pipeline.defs.pools import declare_pool
+from tokenopt_pipeline.defs.instance import declare_pool, open_instance
 from tokenopt_pipeline.settings import Settings
 from tokenopt_pipeline_tests.postgres_servers import database_copy, reachable_folder
 
