@@ -14,7 +14,7 @@ from tokenopt_pipeline.adapters.postgres import migrations
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.migrate import migrate
 from tokenopt_pipeline.adapters.postgres.server import ensure_vector
-from tokenopt_pipeline_tests.postgres_servers import database_copy, embedded_home
+from tokenopt_pipeline_tests.postgres_servers import database_copy, embedded_home, place
 
 if TYPE_CHECKING:
     from tokenopt_pipeline.measuring.stand import Stand
@@ -69,7 +69,7 @@ def stand() -> Iterator[Stand]:
     """The server, sandbox and processes of benchmark cells, for all tests that measure something."""
     from tokenopt_pipeline.measuring.stand import open_stand
 
-    with open_stand() as running:
+    with open_stand(place=place()) as running:
         yield running
 
 

@@ -88,10 +88,10 @@ class Stand:
 
 
 @contextmanager
-def open_stand(*, live: bool = False) -> Iterator[Stand]:
-    """A stand for the length of the block. Raises StoreUnavailable or ProviderUnavailable when a part does not come up."""
+def open_stand(*, live: bool = False, place: Path = Path("/tmp")) -> Iterator[Stand]:
+    """A stand in a folder below `place`, for the length of the block. Raises StoreUnavailable or ProviderUnavailable when a part does not come up."""
     # Not the temporary folder of the environment: a socket's path must be short, and Postgres may run as another user.
-    folder = Path(tempfile.mkdtemp(prefix="tokenopt-bench-", dir="/tmp")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="tokenopt-bench-", dir=place)).resolve()
     try:
         server = EmbeddedServer(folder / "postgres", top=folder)
         try:
