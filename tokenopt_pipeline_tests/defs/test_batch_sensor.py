@@ -31,17 +31,16 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def submitted(
-    dagster_rig: DagsterRig, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    dagster_rig: DagsterRig, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> tuple[DagsterRig, Run, list[str]]:
-    """A run of three shards whose batches are with the sandbox."""
+    """A run of three shards whose batches are with the sandbox; a parameter is more of its policy."""
     sandbox.control.reset()
     provider = AnthropicProvider(api_key="sandbox", base_url=sandbox.anthropic_url)
     backend = Backend(providers={"anthropic": provider}, kinds={"anthropic": RunKind.SIMULATED}, key_variables={})
     monkeypatch.setattr(assembly, "open_backend", lambda _: backend)
     dagster_rig.rig.ingest(*clauses(6))
-    run = dagster_rig.rig.plan(
-        dagster_rig.rig.request(mode="async", run={"shard_blocks": 2}, routing={"model": "anthropic/claude-haiku-5-5"})
-    )
+    policy = {"run": {"shard_blocks": 2}, "routing": {"model": "anthropic/claude-haiku-5-5"}}
+    run = dagster_rig.rig.plan(dagster_rig.rig.request(mode="async", **policy, **getattr(request, "param", {})))
     # Wall time, which the sandbox has too: the rig's own clock stands still in another year.
     dagster_rig.rig.connection.execute("update run set created_at = now()")
     keys = [shard_key(run.run_id, n) for n in range(run.n_shards)]
@@ -97,6 +96,35 @@ def test_a_tick_tells_what_is_outstanding_and_launches_one_job_for_all_that_ende
     assert rig.rig.rows("select 1 from batch_lease") == []
     told_last = tick(rig)
     assert isinstance(told_last, dg.SkipReason)
+
+
+_TOOLS = {"bridge": {"enabled": True, "servers": {"own": {"builtin": True, "tools": ["lookup_previous_results"]}}}}
+
+
+@pytest.mark.parametrize("submitted", [_TOOLS], indirect=True)
+def test_the_sensor_brings_conversations_to_their_end_round_by_round(
+    submitted: tuple[DagsterRig, Run, list[str]], sandbox: Sandbox
+) -> None:
+    rig, run, keys = submitted
+    sandbox.control.set_tools({"rounds": 2, "tools": ["own__lookup_previous_results"]})
+    job = defs.resolve_job_def("batch_collection")
+    for turns in (1, 2):
+        sandbox.control.advance(600)
+        (request,) = tick(rig).run_requests
+        result = job.execute_in_process(instance=rig.instance, run_config=request.run_config)
+        assert result.success
+        # Nothing has ended, so that no check has anything to say.
+        assert result.get_asset_check_evaluations() == []
+        assert rig.rig.one("select count(*) from call where state = 'continued'") == turns * len(keys)
+        assert rig.rig.statuses(run) == {"submitted": 6}
+    sandbox.control.advance(600)
+    (request,) = tick(rig).run_requests
+    result = job.execute_in_process(instance=rig.instance, run_config=request.run_config)
+    assert {e.passed for e in result.get_asset_check_evaluations()} == {True}
+    assert rig.rig.statuses(run) == {"ai_complete": 6}
+    rounds = rig.rig.rows("select round, count(*) as n from batch group by 1 order by 1")
+    assert rounds == [{"round": n, "n": len(keys)} for n in (1, 2, 3)]
+    assert isinstance(tick(rig), dg.SkipReason)
 
 
 def test_a_lease_that_nobody_ends_runs_out_and_names_another_run(
