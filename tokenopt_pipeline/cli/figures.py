@@ -76,13 +76,14 @@ def _bridge_lines(bridge: Mapping[str, Any]) -> list[str]:
     if not bridge:
         return []
     many = "" if bridge["conversations"] == 1 else "s"
+    going_on = f", {bridge['going_on']:,} going on" if bridge["going_on"] else ""
     gave_up = (
         f"; asked plainly after all {sum(bridge['gave_up'].values()):,}{_by(bridge['gave_up'])}"
         if bridge["gave_up"]
         else ""
     )
     return [
-        f"bridge      {bridge['conversations']:,} conversation{many} of {bridge['turns']:,} turns; "
+        f"bridge      {bridge['conversations']:,} conversation{many} of {bridge['turns']:,} turns{going_on}; "
         f"{bridge['tool_calls']:,} tool calls, {bridge['calls_made']:,} made{gave_up}"
     ]
 

@@ -39,7 +39,7 @@ def submitted(
     backend = Backend(providers={"anthropic": provider}, kinds={"anthropic": RunKind.SIMULATED}, key_variables={})
     monkeypatch.setattr(assembly, "open_backend", lambda _: backend)
     dagster_rig.rig.ingest(*clauses(6))
-    policy = {"run": {"shard_blocks": 2}, "routing": {"model": "anthropic/claude-haiku-5-5"}}
+    policy: dict[str, Any] = {"run": {"shard_blocks": 2}, "routing": {"model": "anthropic/claude-haiku-5-5"}}
     run = dagster_rig.rig.plan(dagster_rig.rig.request(mode="async", **policy, **getattr(request, "param", {})))
     # Wall time, which the sandbox has too: the rig's own clock stands still in another year.
     dagster_rig.rig.connection.execute("update run set created_at = now()")

@@ -155,7 +155,8 @@ def test_every_turn_is_a_call_with_its_ledger_row_and_the_last_one_answers_the_p
     assert findings.ledger_equals_calls(run, shard).passed
     assert findings.every_block_has_one_outcome(run, shard).passed
     summary = talking.summary(run)
-    assert summary["bridge"] == {"conversations": 1, "turns": 2, "tool_calls": 2, "calls_made": 2, "gave_up": {}}
+    told = {"conversations": 1, "going_on": 0, "turns": 2, "tool_calls": 2, "calls_made": 2, "gave_up": {}}
+    assert summary["bridge"] == told
     assert (summary["calls"], summary["packs"], summary["violations"]) == (3, 1, 0)
     assert summary["usd"] == pytest.approx(float(sum((row["usd"] for row in ledger), Decimal(0))))
     assert "bridge      1 conversation of 2 turns; 2 tool calls, 2 made" in summary_lines(summary)

@@ -12,6 +12,9 @@ import pytest
 from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.postgres.batches import PostgresBatches
 from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
+from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
+from tokenopt_pipeline.assembly import RunTables
+from tokenopt_pipeline.cli.figures import summary_lines
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.tool_servers import ToolServer
 from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
@@ -49,6 +52,10 @@ def figures(rounds: RoundsRig, run: Run) -> dict[str, int]:
     found = rounds.batches.figures(run)
     assert found["made"] == found["intended"] == len(rounds.rounds())
     return {name: found[name] for name in GOOD}
+
+
+def summary_of(rounds: RoundsRig, run: Run) -> dict[str, Any]:
+    return PostgresSummaries(rounds.batches.rig.connection, tables=RunTables()).summary(run)
 
 
 def causes(rounds: RoundsRig) -> set[str | None]:
@@ -128,6 +135,10 @@ def test_a_run_finished_in_sync_mode_keeps_what_its_rounds_brought_and_a_late_tu
     # The second round is under way.
     line.advance(run, shard)
     assert rounds.rounds() == [(1, 4), (2, 4)]
+    told = {"conversations": 4, "going_on": 4, "turns": 4, "tool_calls": 4, "calls_made": 4, "gave_up": {}}
+    summary = summary_of(rounds, run)
+    assert summary["bridge"] == told
+    assert "bridge      4 conversations of 4 turns, 4 going on; 4 tool calls, 4 made" in summary_lines(summary)
     store = PostgresBatches(rounds.batches.rig.connection)
     assert store.set_run_mode(run, mode="sync", reason="somebody wanted it now") == 4
     PostgresRuns(rounds.batches.rig.connection).set_mode(run.run_no, "sync")

@@ -161,7 +161,7 @@ def conversations_of_run(connection: Connection, run_no: int, *, shard_no: int |
     if not found["conversations"]:
         return {}
     causes = rows(connection, "run_conversation_causes", run_no=run_no, shard_no=shard_no)
-    counted = {name: int(found[name]) for name in ("conversations", "turns", "tool_calls", "calls_made")}
+    counted = {name: int(found[name]) for name in ("conversations", "going_on", "turns", "tool_calls", "calls_made")}
     return {**counted, "gave_up": {r["cause"]: r["n"] for r in causes}}
 
 

@@ -1,5 +1,5 @@
--- Conversations with tools of the run, or of one shard of it: how many, their turns and calls, and why packs were asked plainly.
-select count(*) as conversations, count(*) filter (where v.cause is not null) as gave_up,
+-- Conversations with tools of the run, or of one shard of it: how many, how many have no answer yet, their turns and calls.
+select count(*) as conversations, count(*) filter (where v.cause is null and p.state = 'open') as going_on,
   coalesce(sum(t.turns), 0) as turns, coalesce(sum(t.tool_calls), 0) as tool_calls, coalesce(sum(t.calls_made), 0) as calls_made
 from conversation v join pack p using (pack_no)
 left join lateral (
