@@ -281,17 +281,16 @@ def report(
     paid = [r.usd(prices_of(row, pair, second.get(row.query_id, 0.0))) for row, r in runs]
     share = sum(pair.mid in r.calls for _, r in runs) / len(runs)
     yield _line("pipeline", [r.score(row) for row, r in runs], paid, mid, share)
-    yield f"always-mid through the pipeline: {sum(r.tier is None for r in always)} blocks failed; against that:"
+    share = sum(o.tier == "mid" for _, o in offline) / len(offline)
+    yield _line("backtest, same rows", [o.score for _, o in offline], [o.usd for _, o in offline], mid, share)
+    yield f"always-mid through the pipeline: {sum(r.tier is None for r in always)} blocks failed; quality against that:"
     yield _line(
         "pipeline",
         [r.score(row) for row, r in runs],
         paid,
         [replace(row.tiers["mid"], score=r.score(row)) for (row, _), r in zip(runs, always, strict=True)],
-        share,
+        sum(pair.mid in r.calls for _, r in runs) / len(runs),
     )
-    yield "against what the recording calls right of always-mid:"
-    share = sum(o.tier == "mid" for _, o in offline) / len(offline)
-    yield _line("backtest, same rows", [o.score for _, o in offline], [o.usd for _, o in offline], mid, share)
     usd = sum(r.simulated_usd for _, r in runs)
     yield f"cost: recorded dollars of every call, as a share of always-mid's; the ledger's own ${usd:.4f} are simulated tokens"
 

@@ -34,7 +34,7 @@ Rule = Callable[[Sequence[OutcomeRow]], RoutingPolicy]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class Trial:
     """One rule on one half. The cost is a share of always-mid's; 0.01 of a change is a point."""
 
     cost: float
@@ -42,7 +42,7 @@ class Tested:
     #: Counting what the pipeline would make an output; None where no raw answers were recorded.
     change_as_run: float | None
 
-    def beats(self, other: Tested) -> bool:
+    def beats(self, other: Trial) -> bool:
         """Whether it is no dearer and no worse, and not the same."""
         return self.cost <= other.cost and self.change >= other.change and self != other
 
@@ -63,10 +63,10 @@ def fitted(settings: FitSettings) -> Rule:
     return lambda rows: fit_policy(rows, settings)
 
 
-def tested(policy: RoutingPolicy, rows: Sequence[OutcomeRow], usable: Usable) -> Tested:
+def trial_of(policy: RoutingPolicy, rows: Sequence[OutcomeRow], usable: Usable) -> Trial:
     """The policy on rows that it has not seen. `usable`: (query, tier) -> whether the recorded answer is; empty: unknown."""
     played = [(row, replay(policy, row)) for row in rows]
-    return Tested(
+    return Trial(
         cost=sum(p.usd for _, p in played) / sum(row.tiers["mid"].usd for row in rows),
         change=mean(p.score - row.tiers["mid"].score for row, p in played),
         change_as_run=mean(
@@ -134,15 +134,15 @@ def _recorded(folder: Path, pair: Pair) -> tuple[list[OutcomeRow], list[OutcomeR
     )
 
 
-def _tests(rows: Sequence[OutcomeRow], rule: Rule, usable: Usable, salts: int) -> list[Tested]:
+def _tests(rows: Sequence[OutcomeRow], rule: Rule, usable: Usable, salts: int) -> list[Trial]:
     found = []
     for salt in range(salts):
         halves = {h: [r for r in rows if half_of(r.query_id, f"{salt}:") == h] for h in HALVES}
-        found += [tested(rule(halves[learn]), halves[test], usable) for learn, test in (HALVES, HALVES[::-1])]
+        found += [trial_of(rule(halves[learn]), halves[test], usable) for learn, test in (HALVES, HALVES[::-1])]
     return found
 
 
-def _line(name: str, tests: Sequence[Tested], plain: Sequence[Tested]) -> str:
+def _line(name: str, tests: Sequence[Trial], plain: Sequence[Trial]) -> str:
     cost = _spread([t.cost for t in tests], "{:.1%}")
     change = _spread([t.change * 100 for t in tests], "{:+.2f}")
     as_run = [t.change_as_run * 100 for t in tests if t.change_as_run is not None]
