@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 
-import numpy  # noqa: F401, ICN001 - so that the first example does not wait for it
+import numpy  # noqa: F401 - so that the first example does not wait for it
 from hypothesis import given
 from hypothesis import strategies as st
 
