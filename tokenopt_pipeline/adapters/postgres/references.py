@@ -165,7 +165,7 @@ class PostgresReferences:
         run(connection, "fill_chunk_table", index_no, {"embedder": recipe.embedder, "dimension": recipe.dimension})
         for each in ("create_word_table", "keep_postings_unpacked", "fill_word_table", "create_word_index"):
             run(connection, each, index_no)
-        run(connection, "create_terms_index", index_no)
+        run(connection, "create_name_index", index_no)
         run(connection, "create_rule_index", index_no)
         if recipe.embedder is not None:
             [counted] = connection.execute(filled("count_missing_vectors", index_no)).fetchall()
