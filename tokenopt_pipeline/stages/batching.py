@@ -11,6 +11,7 @@ from tokenopt_pipeline.ports import (
     BatchBook,
     BatchImports,
     BatchIntents,
+    BatchPrimings,
     BatchProvider,
     BatchSupply,
     Clock,
@@ -33,6 +34,7 @@ class Batching:
 
     intents: BatchIntents
     book: BatchBook
+    primings: BatchPrimings
     imports: BatchImports
     files: ResultFiles
     supply: BatchSupply
