@@ -36,7 +36,7 @@ from tokenopt_pipeline.stages.plan import (
     recipe_of,
     run_mode,
 )
-from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, prefix_costs, unpriced
+from tokenopt_pipeline.stages.prepare import Sharing, keeping_of, limits_on, plan_run_cache, prefix_costs, unpriced
 from tokenopt_pipeline.stages.room import Room
 from tokenopt_pipeline.stages.sort_out import SortedOut, sort_out
 
@@ -267,22 +267,16 @@ class _Planner:
         policy, model, prompt = self.request.resolved.policy, load.model, self.prompts[asks]
         is_first_pass = asks is Asks.CLASSIFICATION
         requests = sum(o.packs for (_, ref, asked), o in self._loads.items() if (ref, asked) == (model.ref, asks))
-        costs = prefix_costs(policy, model, self.prices, requests=requests, of_all=self.packs, mode=mode)
+        sharing = Sharing(requests=requests, of_all=self.packs, mode=mode, shards=load.shards)
+        costs = prefix_costs(policy, model, self.prices, sharing)
         context = NO_CONTEXT
         if not is_first_pass:
             context = expected_context(self.known, policy.retrieval, model, prompt, costs)
         shared = prompt + context.prefix_tokens
-        cache = plan_run_cache(
-            policy,
-            model,
-            # Multiples of the plain price are the same in both modes.
-            self.prices,
-            prefix_tokens=shared,
-            requests=requests,
-            of_all=self.packs,
-            mode=mode,
-        )
+        # Multiples of the plain price are the same in both modes.
+        cache = plan_run_cache(policy, model, self.prices, sharing, prefix_tokens=shared)
         lengths = {} if is_first_pass else self.learned.answers_of(model.ref)
+        keeping = keeping_of(policy.batches, model, cache, mode=mode, shards=load.shards)
         converses = policy.bridge.enabled and not is_first_pass
         # Tools and references make it another prefix than the one that was learnt.
         is_plain = not (is_first_pass or converses or context.tokens)
@@ -291,7 +285,7 @@ class _Planner:
             load,
             partial(prices.usd, model.ref),
             prefix_tokens=shared,
-            ttl=cache.ttl,
+            keeping=keeping,
             is_learnt=bool(lengths),
             overflow_probability=policy.packing.overflow_probability,
             seen=seen,

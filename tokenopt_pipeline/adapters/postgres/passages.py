@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Postings read for one query, the rarest words first: bounds its time, at about 0.15 microseconds a posting of a large index.
 _MOST_POSTINGS = 40_000
-_LEAST_WIDTH = 64
+_LEAST_WIDTH = 100
 # A query of more words is a text, not a name.
 _MOST_WORDS_IN_NAME = 8
 _MOST_NAMED = 10
@@ -119,7 +119,7 @@ class PostgresPassages:
 
     def _nearest(self, name: str, index: ServedIndex, n: int, **parameters: Any) -> list[DictRow]:
         if n > self._width:
-            # Searched wider than asked: pgvector's own 40 finds .97 of the nearest at 20,000 chunks, 100 finds .99.
+            # Searched wider than asked: of the ten nearest of 20,000 mixed passages, 50 finds .81, 64 .85, and 100 .91.
             self._width = max(n, _LEAST_WIDTH)
             rows(self._connection, "search_width", n=str(self._width))
         return self._found(name, index, n=n, **parameters)

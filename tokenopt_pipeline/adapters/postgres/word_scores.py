@@ -45,11 +45,10 @@ def best_by_words(words: Iterable[AskedWord], *, n_chunks: int, n: int) -> list[
         if word.chunk_nos is not None and word.weights is not None:
             # A word stands once in each of its chunks, so that no number comes twice.
             scores[elements(word.chunk_nos, ">i4")] += information * elements(word.weights, ">f4").astype(np.float64)
-    if n < n_chunks:
-        least = np.partition(scores, -n)[-n]
-        some = np.flatnonzero((scores >= least) & (scores > 0))
-    else:
-        some = np.flatnonzero(scores)
+    some = np.flatnonzero(scores)
+    if n < len(some):
+        least = np.partition(scores[some], -n)[-n]
+        some = some[scores[some] >= least]
     best = some[np.lexsort((some, -scores[some]))][:n]
     return [(int(number), float(scores[number]) / possible) for number in best]
 
