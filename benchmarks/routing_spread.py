@@ -44,7 +44,8 @@ class Trial:
 
     def beats(self, other: Trial) -> bool:
         """Whether it is no dearer and no worse, and not the same."""
-        return self.cost <= other.cost and self.change >= other.change and self != other
+        ours, theirs = (self.cost, -self.change), (other.cost, -other.change)
+        return ours != theirs and all(a <= b for a, b in zip(ours, theirs, strict=True))
 
 
 def plain_rule(target: float) -> Rule:
