@@ -96,6 +96,14 @@ def longest_h(provider: str, *, converses: bool) -> int:
     return LIMITS[provider].expires_h * (FEWEST_TURNS if converses else 1)
 
 
+def batches_in_a_row(policy: BatchPolicy, *, max_turns: int | None) -> tuple[int, int]:
+    """(Batches that an answer is expected to take, one after the other, and at most). `max_turns` of conversations; None: no tools.
+
+    A batch that brings a turn is none of `rounds`, which the plain call after a conversation may still take.
+    """
+    return (1, policy.rounds) if max_turns is None else (min(FEWEST_TURNS, max_turns), max_turns + policy.rounds)
+
+
 def primes(policy: BatchPolicy, provider: str) -> bool:
     """Whether a request goes first for the others, which takes two batches one after the other."""
     has_time = not policy.deadline_h or policy.deadline_h >= 2 * LIMITS[provider].expires_h

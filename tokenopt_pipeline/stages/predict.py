@@ -22,7 +22,7 @@ from tokenopt_pipeline.domain.moves import Asks, Move, Origin
 from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.retrieval import ContextKind
-from tokenopt_pipeline.domain.routing import ModelRef, Route, default_model
+from tokenopt_pipeline.domain.routing import ModelRef, Route, default_model, schema_facts
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.contexts import Known, PrefixCosts, check_room, expected_context
@@ -119,7 +119,7 @@ def predict_run(
     prompt = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
     check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     sorted_out = sort_out(request, planning, recipe_of(request, models))
-    legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, unpriced(policy, prices))
+    legs, checks = legs_of(policy.routing, sorted_out.by_route, schema_facts(schema), unpriced(policy, prices))
     planner = _Planner(
         request=request,
         models=models,

@@ -12,6 +12,7 @@ from tokenopt_pipeline.domain.batch_policy import (
     BatchPolicy,
     Mode,
     after_last_round,
+    batches_in_a_row,
     choose_mode,
     hit_share,
     out_of_time,
@@ -80,6 +81,14 @@ def test_blocks_leave_the_last_round_as_the_policy_says() -> None:
     failing = after_last_round(replace(policy, finish_sync=False), rounds=2)
     assert failing is not None
     assert failing.name == "fail"
+
+
+def test_an_answer_takes_one_batch_and_a_conversation_two_and_both_have_a_bound() -> None:
+    policy = BatchPolicy(rounds=3)
+    assert batches_in_a_row(policy, max_turns=None) == (1, 3)
+    assert batches_in_a_row(policy, max_turns=6) == (2, 9)
+    # A model that may be asked once answers at once.
+    assert batches_in_a_row(policy, max_turns=1) == (1, 4)
 
 
 @pytest.mark.parametrize(

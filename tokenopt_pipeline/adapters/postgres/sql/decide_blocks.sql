@@ -8,19 +8,15 @@ with verdict as (
   select * from jsonb_to_recordset(%(verdicts)s::jsonb)
     as v (block_type text, is_blank boolean, words int, verdict text, rule_id text, evidence text)
 ), undecided as (
-  select b.block_no, rd.first_ordinal + b.block_index as ordinal, b.block_type, b.content_hash, s.first_ordinal,
+  select b.block_no, d.first_ordinal + b.block_index as ordinal, b.block_type, b.content_hash, d.shard_first_ordinal,
     v.verdict, v.rule_id, v.evidence,
     encode(substring(sha256(convert_to(r.answer_recipe || b.block_type || b.content_hash, 'UTF8')) for 16), 'hex')::uuid as answer_key
-  from shard s
+  from shard_document d
   join run r using (run_no)
-  join run_document rd using (run_no)
-  join document d using (document_no)
-  join block b using (document_no)
+  join block b on b.document_no = d.document_no and b.block_index >= d.from_index and b.block_index < d.end_index
   join verdict v on v.block_type = b.block_type and v.is_blank = b.is_blank and v.words = least(b.n_words, %(words_cap)s)
-  where s.run_no = %(run_no)s and s.shard_no = %(shard_no)s
-    and rd.first_ordinal < s.end_ordinal and rd.first_ordinal + d.n_blocks > s.first_ordinal
-    and b.block_index >= s.first_ordinal - rd.first_ordinal and b.block_index < s.end_ordinal - rd.first_ordinal
-    and not exists (select from overlay o where o.run_no = s.run_no and o.block_no = b.block_no)
+  where d.run_no = %(run_no)s and d.shard_no = %(shard_no)s
+    and b.block_no not in (select o.block_no from overlay o where o.run_no = %(run_no)s and o.shard_no = %(shard_no)s)
 ), judged as (
   select *, first_value(block_no) over identical as earliest_block_no, first_value(ordinal) over identical as earliest_ordinal
   from undecided
@@ -35,7 +31,7 @@ with verdict as (
   left join lateral (
     select e.block_no, e.ordinal from repeated_block e
     where e.run_no = %(run_no)s and e.content_hash = j.content_hash and e.block_type = j.block_type
-      and e.ordinal < j.first_ordinal
+      and e.ordinal < j.shard_first_ordinal
     limit 1
   ) e on true
   left join lateral (

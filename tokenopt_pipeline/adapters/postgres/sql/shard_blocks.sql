@@ -1,7 +1,5 @@
 -- How many blocks of the run's documents stand in the shard.
-select coalesce(sum(least(rd.first_ordinal + d.n_blocks, s.end_ordinal) - greatest(rd.first_ordinal, s.first_ordinal)), 0) as n
-from shard s
-join run_document rd using (run_no)
-join document d using (document_no)
-where s.run_no = %(run_no)s and s.shard_no = %(shard_no)s
-  and rd.first_ordinal < s.end_ordinal and rd.first_ordinal + d.n_blocks > s.first_ordinal
+select coalesce(sum(greatest(least(x.n_blocks, d.end_index) - d.from_index, 0)), 0) as n
+from shard_document d
+join document x using (document_no)
+where d.run_no = %(run_no)s and d.shard_no = %(shard_no)s
