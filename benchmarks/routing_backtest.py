@@ -3,36 +3,48 @@
 python -m benchmarks.routing_backtest [FOLDER with queries.parquet and outcomes.parquet]
 
 Fitted on one half of the queries by hash parity with an aim of -1.0 points, tested on the other, and the other way round.
-No answer is looked at here: only which task a block belongs to and how long it is (benchmarks.routing_cascade looks).
+No answer is looked at here: only which task a block belongs to, how complex its schema is and how long it is (benchmarks.routing_cascade looks).
 Beside it the plain rule, fitted and tested on the same rows, and what was published for it on rows that are not here.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from benchmarks.recordings import PAIRS, Pair, naive_task_rule, published_task_rule, routing_folder
 from tokenopt_pipeline.adapters.outcomes import Selection, read_outcomes
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.backtesting import Backtest, backtest
-from tokenopt_pipeline.domain.fitting import FitSettings, fit
+from tokenopt_pipeline.domain.fitting import FitSettings, fit_policy
 from tokenopt_pipeline.domain.outcomes import OutcomeRow
-from tokenopt_pipeline.domain.routing import RoutingPolicy, RoutingRule
+from tokenopt_pipeline.domain.routing import RoutingPolicy, RoutingRule, SchemaFacts, schema_facts
+from tokenopt_pipeline.measuring.bfcl import read_queries
 
 TARGET = -0.01
 
 
 def rows_of(folder: Path, pair: Pair, half: str) -> Sequence[OutcomeRow]:
-    """The rows of one half that both models answered."""
+    """The rows of one half that both models answered, with what the pipeline would know of their schemas."""
     selection = Selection(subset=pair.subset, half=half, models={"small": pair.small, "mid": pair.mid})
-    return read_outcomes(folder, selection, tokenizer=O200kTokenizer()).rows
+    declared = declared_schemas(folder) if pair.subset == "bfcl" else {}
+    rows = read_outcomes(folder, selection, tokenizer=O200kTokenizer()).rows
+    return [replace(r, facts=replace(r.facts, schema=declared.get(r.query_id, r.facts.schema))) for r in rows]
+
+
+@cache
+def declared_schemas(folder: Path) -> Mapping[str, SchemaFacts]:
+    """Query -> the facts of the extraction schema that its functions make."""
+    queries = read_queries(folder / "bfcl_replay.jsonl.gz", models=())
+    return {query.query_id: schema_facts(query.schema) for query in queries}
 
 
 def fitted_and_naive(learn: Sequence[OutcomeRow], test: Sequence[OutcomeRow]) -> tuple[Backtest, Backtest]:
     """(Our table, the plain rule), both fitted on the first rows and replayed on the second."""
-    ours = fit(learn, FitSettings(reference="mid", target=TARGET)).policy
+    ours = fit_policy(learn, FitSettings(reference="mid", target=TARGET))
     tasks = tuple(sorted(naive_task_rule(learn, TARGET)))
     rules = (RoutingRule(id="plain", tier="small", tasks=tasks),) if tasks else ()
     naive = RoutingPolicy(default_tier="mid", rules=rules)

@@ -24,7 +24,7 @@ from tokenopt_pipeline.domain.answer_doubts import disagreements, find_doubts
 from tokenopt_pipeline.domain.backtesting import replay
 from tokenopt_pipeline.domain.doubts import Doubt
 from tokenopt_pipeline.domain.escalation import EscalationPolicy
-from tokenopt_pipeline.domain.fitting import FitSettings, fit
+from tokenopt_pipeline.domain.fitting import FitSettings, fit_policy
 from tokenopt_pipeline.domain.intervals import paired_change, ratio_saving
 from tokenopt_pipeline.domain.outcomes import OutcomeRow
 from tokenopt_pipeline.domain.routing import RoutingPolicy
@@ -49,6 +49,12 @@ def doubts_of(query: Query, model: str) -> tuple[Doubt, ...]:
     return find_doubts(
         query.schema.answer_schema, answer.values, query.text, violation=violation, checks=query.schema.checks
     )
+
+
+def is_usable(query: Query, model: str) -> bool:
+    """Whether the pipeline could make the recorded answer an output: it can be read and keeps its schema."""
+    values = query.answers[model].values
+    return values is not None and JsonSchemaValidators().violation_of(query.schema)(values) is None
 
 
 def with_doubts(rows: Sequence[OutcomeRow], queries: Mapping[str, Query], pair: Pair) -> list[OutcomeRow]:
@@ -108,7 +114,7 @@ def _all_hard(_: Sequence[OutcomeRow]) -> RoutingPolicy:
 
 
 def _fitted(learn: Sequence[OutcomeRow], *, settings: FitSettings) -> RoutingPolicy:
-    return fit(learn, settings).policy
+    return fit_policy(learn, settings)
 
 
 def second_prices(folder: Path) -> dict[str, float]:
@@ -148,7 +154,8 @@ def write_outcomes(folder: Path, path: Path) -> None:
             kept = {k: row[k] for k in ("set", "query_id", "task", "text", "model", "tier", "score", "usd")}
             kept = {k: None if isinstance(v, float) and v != v else v for k, v in kept.items()}  # noqa: PLR0124 - NaN
             ids = sorted({doubt.id for doubt in doubts_of(queries[row["query_id"]], row["model"])})
-            lines.write(json.dumps({**kept, "doubts": ids}, ensure_ascii=False) + "\n")
+            schema = queries[row["query_id"]].schema.answer_schema
+            lines.write(json.dumps({**kept, "schema": schema, "doubts": ids}, ensure_ascii=False) + "\n")
 
 
 def main() -> None:

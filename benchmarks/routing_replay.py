@@ -6,9 +6,11 @@ Each query of one half of the BFCL recording is ingested, planned, packed, asked
 Postgres of its own, over HTTP against the sandbox in replay mode. Recordings are handed to the sandbox in the form the pack
 prompt agrees on, read from the raw outputs by benchmarks/bfcl.py; what cannot be read stays as it was written. Whether an
 answer is right, and what a call cost, is as recorded. Beside it what the same policy decides without the pipeline
-(benchmarks.routing_cascade): the two must agree. Queries whose text stands twice in the recording are left out, since a
-replayed model is asked by text. `--fitted`: the policy learnt on the other half for 55 % of always-mid's dollars; `--second`: with a second cheap model whose
-disagreement is a doubt, which the backtest pays for every query and the pipeline only where nothing else is doubted.
+(benchmarks.routing_cascade): the two must agree, and what the dear model alone gives through the same pipeline, which fails
+blocks that the recording calls right, too. Queries whose text stands twice in the recording are left out, since a replayed
+model is asked by text. `--fitted`: the policy learnt on the other half for 55 % of always-mid's dollars; `--second`: with a
+second cheap model whose disagreement is a doubt, which the backtest pays for every query and the pipeline only where nothing
+else is doubted.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ from tokenopt_pipeline.assembly import (
 from tokenopt_pipeline.domain.backtesting import replay
 from tokenopt_pipeline.domain.documents import BlockType, ReadBlock, ReadDocument, SourceType
 from tokenopt_pipeline.domain.escalation import EscalationPolicy
-from tokenopt_pipeline.domain.fitting import FitSettings, fit
+from tokenopt_pipeline.domain.fitting import FitSettings, fit_policy
 from tokenopt_pipeline.domain.intervals import paired_change, ratio_saving
 from tokenopt_pipeline.domain.outcomes import OutcomeRow
 from tokenopt_pipeline.domain.policy import ResolvedPolicy, resolve
@@ -206,7 +208,7 @@ def _outcome(connection: Connection, run: Run) -> Routed:
 def policy_for(learn: Sequence[OutcomeRow], *, fitted: bool, second: bool) -> RoutingPolicy:
     """All hard doubts, or what these rows teach; with a second opinion or without."""
     if fitted:
-        policy = fit(learn, FitSettings(reference="mid", max_spend=MAX_SPEND)).policy
+        policy = fit_policy(learn, FitSettings(reference="mid", max_spend=MAX_SPEND))
     else:
         policy = RoutingPolicy(default_tier="small", escalation=EscalationPolicy(enabled=True))
     if not second:
@@ -265,6 +267,10 @@ def report(
             began = time.perf_counter()
             runs = [(row, routed(connection, line, queries[row.query_id], obeyed, i)) for i, row in enumerate(recorded)]
             seconds = time.perf_counter() - began
+            dear = resolved(RoutingPolicy(default_tier="mid"), pair, base_url)
+            always = [
+                routed(connection, line, queries[row.query_id], dear, len(runs) + i) for i, row in enumerate(recorded)
+            ]
     yield f"{len(runs)} runs of one block in {seconds:.0f} s; {sum(r.violations for _, r in runs)} violations of exactly one outcome"
     offline = [(row, replay(policy, row)) for row, _ in runs]
     same = sum(r.tier == o.tier for (_, r), (_, o) in zip(runs, offline, strict=True))
@@ -277,6 +283,14 @@ def report(
     yield _line("pipeline", [r.score(row) for row, r in runs], paid, mid, share)
     share = sum(o.tier == "mid" for _, o in offline) / len(offline)
     yield _line("backtest, same rows", [o.score for _, o in offline], [o.usd for _, o in offline], mid, share)
+    yield f"always-mid through the pipeline: {sum(r.tier is None for r in always)} blocks failed; quality against that:"
+    yield _line(
+        "pipeline",
+        [r.score(row) for row, r in runs],
+        paid,
+        [replace(row.tiers["mid"], score=r.score(row)) for (row, _), r in zip(runs, always, strict=True)],
+        sum(pair.mid in r.calls for _, r in runs) / len(runs),
+    )
     usd = sum(r.simulated_usd for _, r in runs)
     yield f"cost: recorded dollars of every call, as a share of always-mid's; the ledger's own ${usd:.4f} are simulated tokens"
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.answer_repairs import mended
 from benchmarks.recordings import PAIRS, naive_task_rule, published_task_rule
 from benchmarks.routing_backtest import rows_of
 from benchmarks.routing_cascade import doubts_of, with_doubts
+from benchmarks.routing_spread import Trial, trial_of
 from tokenopt_pipeline.domain.backtesting import backtest
 from tokenopt_pipeline.domain.escalation import EscalationPolicy
 from tokenopt_pipeline.domain.routing import RoutingPolicy
@@ -124,3 +127,55 @@ def test_checking_every_hard_doubt_saves_more_than_half_of_what_always_4o_costs_
     assert found.change is not None
     assert found.saving.mean > 0.6
     assert found.change.mean >= 0
+
+
+def test_a_block_s_output_is_its_last_usable_answer() -> None:
+    (row,) = rows("t", [(1, 1)])
+    row = replace(row, tiers={**row.tiers, "small": replace(row.tiers["small"], doubts=frozenset({"schema"}))})
+    checked = RoutingPolicy(default_tier="small", escalation=EscalationPolicy(enabled=True))
+
+    def change(policy: RoutingPolicy, *, small: bool, mid: bool) -> float | None:
+        return trial_of(policy, [row], {(row.query_id, "small"): small, (row.query_id, "mid"): mid}).change_as_run
+
+    assert change(checked, small=True, mid=True) == 0.0
+    # The dear answer cannot be used and the doubted one stands, where always asking the dear model fails the block.
+    assert change(checked, small=True, mid=False) == 1.0
+    assert change(checked, small=False, mid=False) == 0.0
+    assert change(RoutingPolicy(default_tier="small"), small=False, mid=True) == -1.0
+
+
+@pytest.mark.parametrize(
+    ("cost", "change", "beats", "beaten"),
+    [(0.5, 0.0, True, False), (0.6, 0.0, False, False), (0.5, -0.1, False, False), (0.7, 0.0, False, True)],
+)
+def test_a_rule_beats_another_that_is_neither_cheaper_nor_better(
+    cost: float, change: float, beats: bool, beaten: bool
+) -> None:
+    one, other = (Trial(cost=c, change=q, change_as_run=None) for c, q in ((cost, change), (0.6, 0.0)))
+    assert (one.beats(other), other.beats(one)) == (beats, beaten)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "expected"),
+    [
+        ({"type": "integer"}, "12", 12),
+        ({"type": "number"}, "-1.5", -1.5),
+        ({"type": "integer"}, "about 12", "about 12"),
+        ({"type": "integer"}, "012", "012"),
+        ({"type": "boolean"}, "true", True),
+        ({"type": "boolean"}, "yes", "yes"),
+        ({"type": "string"}, 5, "5"),
+        ({"type": "string"}, True, True),
+        ({"type": "string"}, ["a"], "a"),
+        ({"type": "string"}, ["a", "b"], ["a", "b"]),
+        ({"type": "array", "items": {"type": "integer"}}, "[1, 2]", [1, 2]),
+        ({"type": "array", "items": {"type": "integer"}}, "3", [3]),
+        ({"type": "array"}, "[half", ["[half"]),
+        ({"type": "object", "properties": {"a": {"type": "integer"}}}, {"a": None, "b": None}, {"b": None}),
+        ({"type": "object", "properties": {"a": {}}, "required": ["a"]}, {"a": None}, {"a": None}),
+        ({}, "12", "12"),
+    ],
+)
+def test_only_what_loses_nothing_is_mended(schema: dict[str, Any], value: object, expected: object) -> None:
+    assert mended(schema, value) == expected
+    assert type(mended(schema, value)) is type(expected)

@@ -124,4 +124,5 @@ def _batch(told: Mapping[str, Any]) -> ProviderBatch:
         tag=None,
         outcome=outcome,
         n_done=total - numbers.get("processing", 0) if numbers else None,
+        ended_at=moment(told["ended_at"], _VENDOR) if told.get("ended_at") else None,
     )

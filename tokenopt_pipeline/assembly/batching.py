@@ -22,6 +22,7 @@ def batching_on(connection: Connection, supply: BatchSupply, *, clock: Clock | N
     store = PostgresBatches(connection)
     return Batching(
         intents=store,
+        primings=store,
         book=store,
         imports=PostgresBatchResults(connection),
         files=TemporaryResults(),

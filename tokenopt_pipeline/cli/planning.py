@@ -14,8 +14,12 @@ from tokenopt_pipeline.adapters.postgres.stories import models_text
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.cli.figures import context_lines, dollars
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
+from tokenopt_pipeline.domain.batch_policy import batches_in_a_row
+from tokenopt_pipeline.domain.batches import LIMITS
 from tokenopt_pipeline.domain.forecasts import Amounts, Forecast
+from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.reuse import Asking, why_not_reused
+from tokenopt_pipeline.domain.routing import parse_model_ref
 from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
 from tokenopt_pipeline.stages.plan import RunRequest, learn, recipe_of, run_mode
 from tokenopt_pipeline.stages.predict import predict_run
@@ -53,6 +57,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         "policy_sources": dict(request.resolved.sources),
         "mode": run_mode(request),
         "modes": {model: asdict(mode) for model, mode in predicted.modes.items()},
+        "waits": {model: _wait(policy, model) for model, mode in predicted.modes.items() if mode.name == "async"},
         "shards": -(-predicted.blocks // policy.run.shard_blocks),
         "blocks": predicted.blocks,
         "outcomes": {
@@ -100,6 +105,16 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         "kind": request.kind.value,
         "violations": 0,
     }
+
+
+def _wait(policy: Policy, model: str) -> dict[str, Any]:
+    """How long an answer in batches may take."""
+    bridge = policy.bridge
+    expected, most = batches_in_a_row(policy.batches, max_turns=bridge.max_turns if bridge.enabled else None)
+    hours = LIMITS[parse_model_ref(model).provider].expires_h
+    # Only conversations look at the deadline between two batches.
+    deadline_h = policy.batches.deadline_h or None if bridge.enabled else None
+    return {"batches": expected, "batches_most": most, "batch_h": hours, "deadline_h": deadline_h}
 
 
 def _not_reused(request: RunRequest, tables: Mapping[str, Any]) -> list[str]:
@@ -151,6 +166,7 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         f"tokens      input {tokens['input']:,} (read from cache {tokens['input_cached']:,}, written to it "
         f"{tokens['cache_write']:,}) · output {low['tokens']['output']:,} / {tokens['output']:,} / {high['tokens']['output']:,} low / expected / high",
         *(f"mode        {mode['name']} at {model}: {mode['reason']}" for model, mode in p.get("modes", {}).items()),
+        *(_wait_line(model, wait) for model, wait in p.get("waits", {}).items()),
         *context_lines(p.get("contexts", {})),
         *_bound_lines(p["packs"], p.get("usd_bound")),
         *(f"check       {said}" for said in p["checks"]),
@@ -193,6 +209,19 @@ def budget_lines(tiers: Mapping[str, str]) -> list[str]:
     """Which tiers the budget's own rules send block types to; nothing where it made none."""
     told = ", ".join(f"{kind} to {tier}" for kind, tier in tiers.items())
     return [f"tiers       chosen by marginal value to fit the budget: {told}"] if told else []
+
+
+def _wait_line(model: str, wait: Mapping[str, Any]) -> str:
+    one = "1 batch" if wait["batches"] == 1 else f"{wait['batches']} batches one after the other"
+    until = (
+        ""
+        if wait["deadline_h"] is None
+        else f"; none is begun that may end later than batches.deadline_h, {wait['deadline_h']:g} h"
+    )
+    return (
+        f"waiting     an answer of {model} takes {one}, {wait['batches_most']} at most; "
+        f"each has ended after {wait['batch_h']} h at the latest{until}"
+    )
 
 
 def _bound_lines(packs: int, usd_bound: float | None) -> list[str]:

@@ -75,6 +75,12 @@ def route() -> None:
     "--thresholds/--no-thresholds", default=True, show_default=True, help="Whether a task may be split by block length."
 )
 @click.option(
+    "--complexity/--no-complexity",
+    default=True,
+    show_default=True,
+    help="Whether a task may be split by its schemas' complexity.",
+)
+@click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="The policy file to write; stdout when not given."
 )
 @_selection_options
@@ -88,6 +94,7 @@ def fit_policy(
     min_rows: int,
     checks: bool,
     thresholds: bool,
+    complexity: bool,
     out: Path | None,
     reference: str | None,
     as_json: bool,
@@ -114,6 +121,7 @@ def fit_policy(
         by_block_type=any(row.facts.block_type != "other" for row in recorded.rows),
         checks=checks,
         thresholds=thresholds,
+        complexity=complexity,
     )
     fitted = fit(recorded.rows, settings)
     text = policy_text(fitted, source=recorded.source, models=recorded.models)

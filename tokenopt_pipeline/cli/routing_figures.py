@@ -36,6 +36,8 @@ def fitted_document(fitted: Fitted, recorded: Recorded, out: Path | None) -> dic
             {
                 "task": task.measured.task,
                 "block_type": task.measured.block_type,
+                "min_complexity": task.measured.min_complexity,
+                "max_complexity": task.measured.max_complexity,
                 "n": task.measured.n,
                 "tier": task.way.tier,
                 "escalate_on": list(task.way.escalate_on),
@@ -59,13 +61,8 @@ def fitted_lines(fitted: Fitted, recorded: Recorded) -> list[str]:
         f"seen        {fitted.saving.mean:.1%} saved, quality {fitted.change.points}; flattering",
     ]
     for task in fitted.tasks:
-        name = (
-            task.measured.task
-            if task.measured.block_type is None
-            else f"{task.measured.task}/{task.measured.block_type}"
-        )
         way = f"{task.way.tier}{' checked' if task.way.escalate_on else ''}"
-        lines.append(f"  {name:<36} n {task.measured.n:>5}  {way:<14} {task.reason}")
+        lines.append(f"  {task.measured.name:<36} n {task.measured.n:>5}  {way:<14} {task.reason}")
     return lines
 
 

@@ -74,6 +74,8 @@ class ProviderBatch:
     outcome: BatchOutcome | None
     #: Requests that have ended; None: the provider does not say while it is under way.
     n_done: int | None = None
+    #: When it ended; None: it has not, or the provider does not say.
+    ended_at: datetime | None = None
     #: Why it failed, in the provider's words.
     reason: str | None = None
 

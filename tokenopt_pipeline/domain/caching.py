@@ -15,6 +15,9 @@ from tokenopt_pipeline.domain.usage import TokenUsage
 #: caches by itself.
 SHORT, LONG, AUTOMATIC = "5m", "1h", "auto"
 
+#: Lifetimes of prefixes that are written for money, because a request asks for it.
+MARKED = (SHORT, LONG)
+
 # A prefix unused for so much of its lifetime is taken for cold, since clocks and queues differ.
 _WARM_SHARE = 0.8
 # Answers to packs of some thousand tokens take about so long; only the order of magnitude matters.
@@ -90,12 +93,13 @@ def plan_cache(
     expected_requests: int,
     spacing_s: float = 0.0,
     prices: CachePrices | None = USUAL_PRICES,
+    hit_share: float = 1.0,
 ) -> CachePlan:
     """The plan for a prefix of this length (our tokenizer's count) that so many requests of one run share.
 
     Written once for `w` plain prices and read by the others for `r`, a prefix costs w + (N−1)·r instead of N: a quarter more
     pays from two requests on, twice as much from three. Uses are taken to come at random, `spacing_s` apart in the mean, so
-    that a share exp(−lifetime / spacing) of them comes too late and writes again.
+    that a share exp(−lifetime / spacing) of them comes too late and writes again. Of the others `hit_share` find it.
     """
     if not policy.enabled:
         return CachePlan(ttl=None, reason="Caching is off by policy.")
@@ -117,7 +121,9 @@ def plan_cache(
             ttl=AUTOMATIC, reason=f"{shared}, which {model.ref} caches by itself, without a mark or a charge."
         )
     costs = {
-        ttl: _expected_cost(expected_requests, spacing_s, lifetime_s, write=write, read=prices.read)
+        ttl: _expected_cost(
+            expected_requests, spacing_s, lifetime_s, write=write, read=prices.read, hit_share=hit_share
+        )
         for ttl, lifetime_s, write in (
             (SHORT, model.cache_short_s, prices.write_short),
             (LONG, model.cache_long_s, prices.write_long),
@@ -135,10 +141,12 @@ def plan_cache(
     )
 
 
-def _expected_cost(requests: int, spacing_s: float, lifetime_s: float, *, write: float, read: float) -> float:
+def _expected_cost(
+    requests: int, spacing_s: float, lifetime_s: float, *, write: float, read: float, hit_share: float
+) -> float:
     """What the prefix of all requests costs, in plain prices of one."""
     late = math.exp(-lifetime_s / spacing_s) if spacing_s > 0 else 0.0
-    writes = 1 + (requests - 1) * late
+    writes = 1 + (requests - 1) * (1 - hit_share * (1 - late))
     return writes * write + (requests - writes) * read
 
 

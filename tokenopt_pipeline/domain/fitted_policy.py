@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from tokenopt_pipeline.domain.fitting import Fitted, FittedTask
 from tokenopt_pipeline.domain.measured import MeasuredCheck, MeasuredRates, MeasuredTask, TierRate
@@ -12,6 +13,8 @@ from tokenopt_pipeline.domain.routing import RoutingRule
 
 # Words and signs that YAML would read as something else than text.
 _PLAIN = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null|none)\Z)[A-Za-z][A-Za-z0-9_./-]*", re.IGNORECASE)
+
+_BOUNDS = ("min_complexity", "max_complexity")
 
 
 def measured_rates(fitted: Fitted, *, source: str, models: Mapping[str, str]) -> MeasuredRates:
@@ -58,18 +61,18 @@ def _heading(fitted: Fitted, source: str, models: Mapping[str, str]) -> Iterator
 def _rules(fitted: Fitted) -> Iterator[str]:
     by_task: dict[object, list[RoutingRule]] = {}
     for rule in fitted.policy.rules:
-        by_task.setdefault((rule.tasks, rule.block_types), []).append(rule)
+        by_task.setdefault((rule.tasks, rule.block_types, rule.min_complexity, rule.max_complexity), []).append(rule)
     yield "  rules:" if fitted.policy.rules else "  rules: []"
     for task in fitted.tasks:
         measured = task.measured
         types = None if measured.block_type is None else (measured.block_type,)
         yield f"    # {_told(task)}"
-        for rule in by_task.get(((measured.task,), types), ()):
+        for rule in by_task.get(((measured.task,), types, measured.min_complexity, measured.max_complexity), ()):
             yield f"    - id: {_text(rule.id)}"
             yield f"      tasks: [{_text(measured.task)}]"
             if types is not None:
                 yield f"      block_types: [{types[0]}]"
-            for bound in ("min_block_tokens", "max_block_tokens"):
+            for bound in ("min_block_tokens", "max_block_tokens", *_BOUNDS):
                 if getattr(rule, bound) is not None:
                     yield f"      {bound}: {getattr(rule, bound)}"
             yield f"      tier: {rule.tier}"
@@ -78,8 +81,7 @@ def _rules(fitted: Fitted) -> Iterator[str]:
 
 def _told(task: FittedTask) -> str:
     measured = task.measured
-    name = measured.task if measured.block_type is None else f"{measured.task} / {measured.block_type}"
-    told = f"{name}: {task.way.tier}{' checked' if task.way.escalate_on else ''}; n = {measured.n}"
+    told = f"{measured.name}: {task.way.tier}{' checked' if task.way.escalate_on else ''}; n = {measured.n}"
     if task.threshold is not None:
         side = "least" if task.threshold.at_least else "most"
         told += f"; at {side} {task.threshold.n_tokens} tokens: {task.threshold.tier} ({task.threshold.n} rows)"
@@ -97,6 +99,9 @@ def _measured(rates: MeasuredRates) -> Iterator[str]:
         yield f"      - task: {_text(row.task)}"
         if row.block_type is not None:
             yield f"        block_type: {row.block_type}"
+        for bound in _BOUNDS:
+            if getattr(row, bound) is not None:
+                yield f"        {bound}: {getattr(row, bound)}"
         yield f"        n: {row.n}"
         yield "        tiers:"
         for tier, rate in row.tiers.items():
@@ -108,10 +113,8 @@ def _measured(rates: MeasuredRates) -> Iterator[str]:
 
 def _rounded(row: MeasuredTask) -> MeasuredTask:
     check = row.check
-    return MeasuredTask(
-        task=row.task,
-        block_type=row.block_type,
-        n=row.n,
+    return replace(
+        row,
         tiers={t: TierRate(quality=round(r.quality, 4), usd=round(r.usd, 9)) for t, r in row.tiers.items()},
         check=None
         if check is None

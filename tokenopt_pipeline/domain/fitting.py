@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from statistics import median_low
+from typing import TypeAlias
 
 from tokenopt_pipeline.domain.backtesting import Replayed, replay
 from tokenopt_pipeline.domain.escalation import EscalationPolicy
@@ -38,8 +40,10 @@ class FitSettings:
     by_block_type: bool = False
     #: Whether answers may be checked, where the recording has doubts.
     checks: bool = True
-    #: Whether a threshold on a block's length may split a task.
+    #: Whether a threshold on a block's length may split a task, where it earns it.
     thresholds: bool = True
+    #: Whether a task may be split by the complexity of its schemas, where it earns it.
+    complexity: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,10 @@ class Fitted:
     saving_unseen: Interval
 
 
+#: A policy and what its tasks rest on.
+_Fit: TypeAlias = tuple[RoutingPolicy, tuple[FittedTask, ...]]
+
+
 def fit(rows: Sequence[OutcomeRow], settings: FitSettings) -> Fitted:
     """The fitted policy. Same rows in any order, same policy.
 
@@ -82,13 +90,8 @@ def fit(rows: Sequence[OutcomeRow], settings: FitSettings) -> Fitted:
     ordered = sorted(rows, key=lambda row: row.query_id)
     if not ordered or not all(settings.reference in row.tiers for row in ordered):
         raise ValueError(f"tier {settings.reference} did not answer every row, or there is none")
-    policy, tasks = _fit(ordered, settings)
-    unseen: list[tuple[OutcomeRow, Replayed]] = []
-    for fold in range(_FOLDS):
-        outside = [row for row in ordered if fold_of(row.query_id, _FOLDS) == fold]
-        inside = [row for row in ordered if fold_of(row.query_id, _FOLDS) != fold]
-        other = _fit(inside, settings)[0] if inside else RoutingPolicy(default_tier=settings.reference)
-        unseen += [(row, replay(other, row)) for row in outside]
+    policy, tasks = _earned(ordered, settings)
+    unseen = _unseen(ordered, settings, _earned)
     seen = [(row, replay(policy, row)) for row in ordered]
     return Fitted(
         settings=settings,
@@ -102,6 +105,51 @@ def fit(rows: Sequence[OutcomeRow], settings: FitSettings) -> Fitted:
     )
 
 
+def fit_policy(rows: Sequence[OutcomeRow], settings: FitSettings) -> RoutingPolicy:
+    """The policy of `fit`, without what can be expected of it."""
+    return _earned(sorted(rows, key=lambda row: row.query_id), settings)[0]
+
+
+def _earned(rows: Sequence[OutcomeRow], settings: FitSettings) -> _Fit:
+    """The fit, with tasks split only where that earns it on rows that the split has not seen.
+
+    What the target leaves unused on the rows of a fit is mostly luck, and the finest split spends most of it. So every kind
+    of split is tried on folds of these rows: of those that keep the target there the one that saves most is taken, and
+    where none does, or the spending is given, the one that loses least. Of equal ones, the coarser.
+    """
+    offers: list[FitSettings] = []
+    for complexity in (False, True):
+        for thresholds in (False, True):
+            if complexity <= settings.complexity and thresholds <= settings.thresholds:
+                offers.append(replace(settings, complexity=complexity, thresholds=thresholds))
+    found = {offer: _fit(rows, offer) for offer in offers}
+    # A split that changes nothing needs no trial.
+    distinct = [o for i, o in enumerate(offers) if found[o][0] not in [found[before][0] for before in offers[:i]]]
+    if len(distinct) == 1:
+        return found[distinct[0]]
+
+    def worth(offer: FitSettings) -> tuple[bool, float]:
+        played = _unseen(rows, offer, _fit)
+        change = _change(played, settings.reference).mean
+        keeps = settings.max_spend is None and change >= settings.target
+        return keeps, _saving(played, settings.reference).mean if keeps else change
+
+    return found[max(distinct, key=worth)]
+
+
+def _unseen(
+    rows: Sequence[OutcomeRow], settings: FitSettings, by: Callable[[Sequence[OutcomeRow], FitSettings], _Fit]
+) -> list[tuple[OutcomeRow, Replayed]]:
+    """Every row under the policy that is fitted on the other folds."""
+    played: list[tuple[OutcomeRow, Replayed]] = []
+    for fold in range(_FOLDS):
+        outside = [row for row in rows if fold_of(row.query_id, _FOLDS) == fold]
+        inside = [row for row in rows if fold_of(row.query_id, _FOLDS) != fold]
+        policy = by(inside, settings)[0] if inside else RoutingPolicy(default_tier=settings.reference)
+        played += [(row, replay(policy, row)) for row in outside]
+    return played
+
+
 def _change(played: Sequence[tuple[OutcomeRow, Replayed]], reference: str) -> Interval:
     return paired_change([p.score - row.tiers[reference].score for row, p in played])
 
@@ -110,11 +158,8 @@ def _saving(played: Sequence[tuple[OutcomeRow, Replayed]], reference: str) -> In
     return ratio_saving([p.usd for _, p in played], [row.tiers[reference].usd for row, _ in played])
 
 
-def _fit(rows: Sequence[OutcomeRow], settings: FitSettings) -> tuple[RoutingPolicy, tuple[FittedTask, ...]]:
-    cells: dict[Key, list[OutcomeRow]] = {}
-    for row in rows:
-        cells.setdefault((row.task, row.facts.block_type.value if settings.by_block_type else None), []).append(row)
-    cells = dict(sorted(cells.items(), key=lambda cell: (cell[0][0], cell[0][1] or "")))
+def _fit(rows: Sequence[OutcomeRow], settings: FitSettings) -> _Fit:
+    cells = _cells(rows, settings)
     tiers = [tier for tier in TIERS if all(tier in row.tiers for row in rows)]
     reference = settings.reference
     offered = ways_of(cells, tiers, checks=settings.checks)
@@ -151,6 +196,27 @@ def _fit(rows: Sequence[OutcomeRow], settings: FitSettings) -> tuple[RoutingPoli
     return policy, tasks
 
 
+def _cells(rows: Sequence[OutcomeRow], settings: FitSettings) -> dict[Key, list[OutcomeRow]]:
+    """The rows by task, block type and complexity, in the order of their keys. A task is split at the median complexity of
+    its rows; a side with too few of them stays at the reference, like any task: rare schemas are where a task's usual
+    figures say least."""
+    cells: dict[Key, list[OutcomeRow]] = {}
+    for row in rows:
+        block_type = row.facts.block_type.value if settings.by_block_type else None
+        cells.setdefault(Key(task=row.task, block_type=block_type), []).append(row)
+    split: dict[Key, list[OutcomeRow]] = {}
+    for key, found in cells.items():
+        cut = median_low(row.facts.schema.complexity for row in found)
+        simple = [row for row in found if row.facts.schema.complexity <= cut]
+        complex_ = [row for row in found if row.facts.schema.complexity > cut]
+        if settings.complexity and complex_:
+            split[replace(key, max_complexity=cut)] = simple
+            split[replace(key, min_complexity=cut + 1)] = complex_
+        else:
+            split[key] = found
+    return dict(sorted(split.items(), key=lambda cell: cell[0].name))
+
+
 def _trusted(key: Key, ways: Sequence[Way], rows: Sequence[OutcomeRow], settings: FitSettings) -> tuple[list[Way], str]:
     """The ways that the rows are enough for, and why others are not; empty when all are."""
     at_reference = [way for way in ways if way.name == settings.reference]
@@ -179,7 +245,7 @@ def _choose(
     expected: Mapping[Key, float],
     settings: FitSettings,
 ) -> dict[Key, Way]:
-    named = {f"{task} {block_type or ''}": (task, block_type) for task, block_type in cells}
+    named = {key.name: key for key in cells}
     choices = [
         Cell(
             name=name,
@@ -197,26 +263,32 @@ def _choose(
 
 
 def _rules(key: Key, way: Way, threshold: Threshold | None, reference: str) -> list[RoutingRule]:
-    task, block_type = key
-    about = f"fit-{task}" if block_type is None else f"fit-{task}-{block_type}"
-    types = None if block_type is None else (block_type,)
+    about = f"fit-{key.task}" if key.block_type is None else f"fit-{key.task}-{key.block_type}"
+    about += "" if key.max_complexity is None else f"-to-{key.max_complexity}"
+    about += "" if key.min_complexity is None else f"-from-{key.min_complexity}"
+    rule = RoutingRule(
+        id=about,
+        tier=way.tier,
+        tasks=(key.task,),
+        block_types=None if key.block_type is None else (key.block_type,),
+        min_complexity=key.min_complexity,
+        max_complexity=key.max_complexity,
+        escalate_on=way.escalate_on,
+    )
     rules = []
     if threshold is not None:
         rules.append(
-            RoutingRule(
+            replace(
+                rule,
                 id=f"{about}-{'long' if threshold.at_least else 'short'}",
                 tier=threshold.tier,
-                tasks=(task,),
-                block_types=types,
                 min_block_tokens=threshold.n_tokens if threshold.at_least else None,
                 max_block_tokens=None if threshold.at_least else threshold.n_tokens,
                 escalate_on=(),
             )
         )
     if way.name != reference:
-        rules.append(
-            RoutingRule(id=about, tier=way.tier, tasks=(task,), block_types=types, escalate_on=way.escalate_on)
-        )
+        rules.append(rule)
     return rules
 
 
@@ -237,7 +309,15 @@ def _measured(key: Key, rows: Sequence[OutcomeRow], tiers: Sequence[str], way: W
             wrong_undoubted=_wrong(passed, cheap),
             next_wrong_doubted=_wrong(caught, following),
         )
-    return MeasuredTask(task=key[0], block_type=key[1], n=len(rows), tiers={t: rate(t) for t in tiers}, check=check)
+    return MeasuredTask(
+        task=key.task,
+        block_type=key.block_type,
+        n=len(rows),
+        tiers={t: rate(t) for t in tiers},
+        check=check,
+        min_complexity=key.min_complexity,
+        max_complexity=key.max_complexity,
+    )
 
 
 def _wrong(rows: Sequence[OutcomeRow], tier: str) -> float:

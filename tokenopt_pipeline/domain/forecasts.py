@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from tokenopt_pipeline.domain.answer_lengths import LengthSum
@@ -49,6 +49,19 @@ class Forecast:
         return Forecast(low=self.low + other.low, expected=self.expected + other.expected, high=self.high + other.high)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How often a prefix is written, and found by the other requests."""
+
+    #: The lifetime that requests ask for; None: it is not kept.
+    ttl: str | None
+    #: Requests that cannot find it.
+    first: int = 1
+    #: Shares of the others that find it: at worst, as is usual.
+    low_share: float = 1.0
+    share: float = 1.0
+
+
 @dataclass(slots=True, kw_only=True)
 class Load:
     """Sums over the packs of one model, however many there are."""
@@ -57,6 +70,8 @@ class Load:
     #: Longest input at the low price; None: length makes no difference.
     cliff_tokens: int | None = None
     packs: int = 0
+    #: Shards with packs.
+    shards: int = 0
     blocks: int = 0
     #: Guarded tokens of all lines.
     line_tokens: int = 0
@@ -66,8 +81,9 @@ class Load:
     dear: list[PlannedPack] = field(default_factory=list)
 
     def add(self, packs: Iterable[PlannedPack], *, prefix_tokens: int) -> None:
-        """Adds packs behind a prefix of so many tokens (our tokenizer's count)."""
+        """Adds the packs of a shard behind a prefix of so many tokens (our tokenizer's count)."""
         shared = self.model.billed_tokens(prefix_tokens) + self.model.request_overhead_tokens
+        before = self.packs
         for pack in packs:
             if self.cliff_tokens is not None and shared + pack.input_tokens > self.cliff_tokens:
                 self.dear.append(pack)
@@ -76,6 +92,7 @@ class Load:
             self.line_tokens += pack.input_tokens
             self.max_tokens += pack.max_tokens
             self.answers.add(pack.output_tokens, max(pack.bound_tokens - pack.output_tokens, 0))
+        self.shards += self.packs > before
 
 
 def forecast(
@@ -83,14 +100,14 @@ def forecast(
     usd: Callable[[TokenUsage], Decimal | None],
     *,
     prefix_tokens: int,
-    ttl: str | None,
+    keeping: Keeping,
     is_learnt: bool,
     overflow_probability: float,
     seen: SeenPrefix | None = None,
     beside_tokens: int = 0,
     talk: Callable[[TokenUsage], TokenUsage] | None = None,
 ) -> Forecast:
-    """The forecast for a load whose prefix is kept for `ttl`; `is_learnt`: lengths are learnt from answers;
+    """The forecast for a load whose prefix is kept as `keeping` says; `is_learnt`: lengths are learnt from answers;
     `seen`: how the very prefix was billed before; `beside_tokens`: input of every request that is neither prefix nor lines;
     `talk`: from a plain call to a conversation of two.
 
@@ -116,14 +133,16 @@ def forecast(
     again = min(overflows / n, 1.0) if n else 0.0
     price = _Prices(load, usd, shared, talk)
     return Forecast(
-        low=price.amounts(n, shared * (1 - count_error), lines * (1 - count_error), low_output, ttl),
-        expected=price.amounts(n, shared, lines, expected, ttl),
+        low=price.amounts(
+            n, shared * (1 - count_error), lines * (1 - count_error), low_output, replace(keeping, share=1.0)
+        ),
+        expected=price.amounts(n, shared, lines, expected, keeping),
         high=price.amounts(
             n + min(overflows, n),
             shared * (1 + count_error),
             lines * (1 + count_error) * (1 + again / 2),
             high_output * (1 + again / 2) if is_learnt else high_output,
-            ttl,
+            replace(keeping, share=keeping.low_share),
         ),
     )
 
@@ -147,8 +166,8 @@ class _Prices:
             usage = TokenUsage(input_uncached=shared + pack.input_tokens, output=pack.output_tokens)
             self._beyond += (usd(usage) or Decimal(0)) - self._usd(usage)
 
-    def amounts(self, calls: int, shared: float, lines: float, output: float, ttl: str | None) -> Amounts:
-        usage = usage_of(calls, round(shared), round(lines), round(output), ttl)
+    def amounts(self, calls: int, shared: float, lines: float, output: float, keeping: Keeping) -> Amounts:
+        usage = usage_of(calls, round(shared), round(lines), round(output), keeping)
         if self._talk is not None and calls:
             # Of the usual call, so often; a conversation's second request reads what the first has written.
             usage, calls = scaled(self._talk(scaled(usage, 1 / calls)), calls), 2 * calls
@@ -164,13 +183,14 @@ def scaled(usage: TokenUsage, factor: float) -> TokenUsage:
     return TokenUsage(**{name: round(getattr(usage, name) * factor) for name in _CLASSES})
 
 
-def usage_of(calls: int, shared: int, lines: int, output: int, ttl: str | None) -> TokenUsage:
-    """What so many calls are billed: each reads the shared prefix, the first writes it where it is kept."""
-    if ttl is None or calls == 0:
+def usage_of(calls: int, shared: int, lines: int, output: int, keeping: Keeping) -> TokenUsage:
+    """What so many calls are billed: the first write the shared prefix where it is kept, and so do others that miss it."""
+    if keeping.ttl is None or calls == 0:
         return TokenUsage(input_uncached=calls * shared + lines, output=output)
-    read = (calls - 1) * shared
-    if ttl == AUTOMATIC:
-        return TokenUsage(input_uncached=shared + lines, cache_read=read, output=output)
-    if ttl == LONG:
-        return TokenUsage(input_uncached=lines, cache_write_1h=shared, cache_read=read, output=output)
-    return TokenUsage(input_uncached=lines, cache_write_5m=shared, cache_read=read, output=output)
+    read = round((calls - min(keeping.first, calls)) * keeping.share) * shared
+    written = calls * shared - read
+    if keeping.ttl == AUTOMATIC:
+        return TokenUsage(input_uncached=written + lines, cache_read=read, output=output)
+    if keeping.ttl == LONG:
+        return TokenUsage(input_uncached=lines, cache_write_1h=written, cache_read=read, output=output)
+    return TokenUsage(input_uncached=lines, cache_write_5m=written, cache_read=read, output=output)

@@ -42,6 +42,16 @@ class MeasuredTask:
     tiers: Mapping[str, TierRate]
     #: The check of the cheapest tier against the next one; None when none was measured.
     check: MeasuredCheck | None = None
+    #: Bounds of the schema's complexity, inclusive; None: no bound.
+    min_complexity: int | None = None
+    max_complexity: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The blocks in a few words."""
+        told = self.task if self.block_type is None else f"{self.task} / {self.block_type}"
+        told += "" if self.max_complexity is None else f", complexity at most {self.max_complexity}"
+        return told + ("" if self.min_complexity is None else f", complexity at least {self.min_complexity}")
 
     def value_of_check(self, cheap: str, following: str) -> CheckValue | None:
         """What checking tier `cheap` and asking `following` in doubt is worth; None when it was not measured."""
@@ -72,7 +82,15 @@ class MeasuredRates:
     #: In the order of their names.
     tasks: tuple[MeasuredTask, ...]
 
-    def of(self, task: str, block_type: str) -> MeasuredTask | None:
-        """The row for blocks of this type of this task, the more specific one first; None when nothing was measured."""
-        rows = [row for row in self.tasks if row.task == task and row.block_type in (block_type, None)]
+    def of(self, task: str, block_type: str, complexity: int) -> MeasuredTask | None:
+        """The row for blocks of this type of this task under a schema of this complexity, one of the type alone before one
+        of every type; None when nothing was measured."""
+        rows = [
+            row
+            for row in self.tasks
+            if row.task == task
+            and row.block_type in (block_type, None)
+            and (row.min_complexity is None or row.min_complexity <= complexity)
+            and (row.max_complexity is None or complexity <= row.max_complexity)
+        ]
         return max(rows, key=lambda row: row.block_type is not None, default=None)

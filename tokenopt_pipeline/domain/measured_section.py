@@ -10,6 +10,7 @@ from tokenopt_pipeline.domain.errors import PolicyInvalid
 from tokenopt_pipeline.domain.measured import MeasuredCheck, MeasuredRates, MeasuredTask, TierRate
 from tokenopt_pipeline.domain.tiers import TIERS
 
+_BOUNDS = ("min_complexity", "max_complexity")
 _CHECK_SHARES = ("doubted", "wrong_doubted", "wrong_undoubted", "next_wrong_doubted")
 
 
@@ -37,14 +38,14 @@ def _below(where: Callable[[str], str], path: str, key: str) -> str:
 
 
 def _task(value: object, where: Callable[[str], str]) -> MeasuredTask:
-    row = _mapping(value, where(""), ("task", "block_type", "n", "tiers", "check"))
-    task, block_type, n, tiers = row.get("task"), row.get("block_type"), row.get("n"), row.get("tiers")
+    row = _mapping(value, where(""), ("task", "block_type", *_BOUNDS, "n", "tiers", "check"))
+    task, block_type, tiers = row.get("task"), row.get("block_type"), row.get("tiers")
     if not isinstance(task, str) or not task:
         raise PolicyInvalid(f"{where('.task')} = {task!r}, allowed a name")
     if block_type is not None and block_type not in tuple(BlockType):
         raise PolicyInvalid(f"{where('.block_type')} = {block_type!r}, allowed null or a block type")
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise PolicyInvalid(f"{where('.n')} = {n!r}, allowed a whole number from 1")
+    n = _whole(row.get("n"), where(".n"), 1)
+    bounds = {bound: _whole(row[bound], where(f".{bound}"), 0) for bound in _BOUNDS if row.get(bound) is not None}
     if not isinstance(tiers, Mapping) or not tiers or any(tier not in TIERS for tier in tiers):
         raise PolicyInvalid(f"{where('.tiers')} must map tiers to what they did; tiers are {', '.join(TIERS)}")
     rates = {}
@@ -59,7 +60,13 @@ def _task(value: object, where: Callable[[str], str]) -> MeasuredTask:
         shares = _mapping(row["check"], where(".check"), _CHECK_SHARES)
         check = MeasuredCheck(**{s: _number(shares.get(s), where(f".check.{s}"), 1.0) for s in _CHECK_SHARES})
     return MeasuredTask(
-        task=task, block_type=None if block_type is None else str(block_type), n=n, tiers=rates, check=check
+        task=task,
+        block_type=None if block_type is None else str(block_type),
+        n=n,
+        tiers=rates,
+        check=check,
+        min_complexity=bounds.get("min_complexity"),
+        max_complexity=bounds.get("max_complexity"),
     )
 
 
@@ -68,6 +75,12 @@ def _mapping(value: object, where: str, known: Sequence[str]) -> Mapping[str, ob
         raise PolicyInvalid(f"{where} must be a mapping")
     if unknown := [key for key in value if key not in known]:
         raise PolicyInvalid(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+    return value
+
+
+def _whole(value: object, where: str, low: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise PolicyInvalid(f"{where} = {value!r}, allowed a whole number from {low}")
     return value
 
 

@@ -41,9 +41,12 @@ class OutcomeRow:
         return self.facts.schema.task
 
 
-def half_of(query_id: str) -> str:
-    """`fit` or `test`, by the parity of the id's SHA-256: the same everywhere, and for ids nobody has seen yet."""
-    return HALVES[_number(query_id) % 2]
+def half_of(query_id: str, salt: str = "") -> str:
+    """`fit` or `test`, by the parity of the id's SHA-256: the same everywhere, and for ids nobody has seen yet.
+
+    Another `salt`, put before the id, is another split of the same rows.
+    """
+    return HALVES[_number(salt + query_id) % 2]
 
 
 def fold_of(query_id: str, folds: int) -> int:

@@ -97,10 +97,8 @@ def rank(lists: Lists, fired: Mapping[int, Trigger], *, most: int, standing: Seq
     named = [no for no in lists.named if no not in needed]
     rest = [no for no in scores if no not in needed and no not in named]
     tiers = ((Evidence.RULE, speaking), (Evidence.STANDING, always), (Evidence.NAME, named), (Evidence.TEXT, rest))
-    ranked = [
-        Ranked(chunk_no=no, evidence=evidence, score=scores.get(no, 0.0)) for evidence, tier in tiers for no in tier
-    ]
-    return ranked[: max(most, len(needed))]
+    best = itertools.islice(((evidence, no) for evidence, tier in tiers for no in tier), max(most, len(needed)))
+    return [Ranked(chunk_no=no, evidence=evidence, score=scores.get(no, 0.0)) for evidence, no in best]
 
 
 #: Whatever has a trigger was asked and does not speak, and whatever has none is carried. Surer than any likeness and less sure than a rule that does:

@@ -51,7 +51,7 @@ def find_thresholds(
         ]
         if not offers:
             return found
-        threshold, key = max(offers, key=lambda offer: (offer[0].usd, offer[1][0], offer[1][1] or ""))
+        threshold, key = max(offers, key=lambda offer: (offer[0].usd, offer[1].name))
         found[key] = threshold
         slack -= threshold.loss
 

@@ -52,16 +52,17 @@ class Step:
 
 
 def cells_of(
-    measured: MeasuredRates, blocks: Mapping[tuple[str, str], int], *, usd: Mapping[str, Decimal]
+    measured: MeasuredRates, blocks: Mapping[tuple[str, str], int], *, usd: Mapping[str, Decimal], complexity: int
 ) -> tuple[list[Cell], list[tuple[str, str]]]:
     """(One cell per kind of block that was measured, the kinds that were not), both in order.
 
-    `blocks` counts blocks by (task, block type); `usd` is what a block is predicted to cost at each tier that may be used.
+    `blocks` counts blocks by (task, block type); `usd` is what a block is predicted to cost at each tier that may be used;
+    `complexity` is their schema's.
     """
     cells: list[Cell] = []
     unknown: list[tuple[str, str]] = []
     for (task, block_type), n in sorted(blocks.items()):
-        row = measured.of(task, block_type)
+        row = measured.of(task, block_type, complexity)
         options = (
             []
             if row is None

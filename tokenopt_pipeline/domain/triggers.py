@@ -97,15 +97,17 @@ class RuleBook:
                 assert first is not None  # a phrase begins with a letter, digit or underscore
                 lowered = phrase.lower() if trigger.ignore_case else phrase
                 self._phrases.setdefault(first[0], []).append((key, lowered, trigger.ignore_case))
+        #: What a block is -> the triggers that are about it.
+        self._about: dict[frozenset[str], dict[int, Trigger]] = {}
 
     def fire(self, text: str, find: Find, *, scopes: frozenset[str]) -> Firing:
         """The triggers that fire on a block's text. `scopes` says what the block is (`block_scopes`)."""
-        fired = self._spoken(text)
+        if scopes not in self._about:
+            self._about[scopes] = {key: each for key, each in self._triggers.items() if _is_about(each.scopes, scopes)}
+        about = self._about[scopes]
+        fired = {key: words for key, words in self._spoken(text).items() if key in about}
         undecided = []
-        for key, trigger in self._triggers.items():
-            if not _is_about(trigger.scopes, scopes):
-                fired.pop(key, None)
-                continue
+        for key, trigger in about.items():
             if key in fired and not trigger.exceptions:
                 continue
             try:

@@ -10,8 +10,26 @@ from tokenopt_pipeline.domain.doubts import ANY_CHECK, HARD
 from tokenopt_pipeline.domain.intervals import shrunk_means
 from tokenopt_pipeline.domain.outcomes import OutcomeRow
 
-#: Rows of one task: (task, block type; None for all of them).
-Key = tuple[str, str | None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Blocks that a fitted rule tells from others."""
+
+    task: str
+    #: None: blocks of every type.
+    block_type: str | None = None
+    #: Bounds of the schema's complexity, inclusive; None: no bound.
+    min_complexity: int | None = None
+    max_complexity: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique among the keys of a fit, and in the order that people read them in."""
+        bounds = "" if self.max_complexity is None else f" to {self.max_complexity}"
+        bounds += "" if self.min_complexity is None else f" up from {self.min_complexity}"
+        return f"{self.task}\n{self.block_type or ''}\n{bounds}"
+
+
 Cells = Mapping[Key, Sequence[OutcomeRow]]
 
 
@@ -81,7 +99,7 @@ def _usd(rows: Sequence[OutcomeRow], tier: str) -> float:
 
 
 def _shrunk(groups: Mapping[Key, Sequence[float]], prior: float | None = None) -> dict[Key, float]:
-    named = {f"{task}\n{block_type or ''}": (task, block_type) for task, block_type in groups}
+    named = {key.name: key for key in groups}
     shrunk = shrunk_means({name: groups[key] for name, key in named.items()}, prior=prior)
     return {named[name]: mean for name, mean in shrunk.items()}
 

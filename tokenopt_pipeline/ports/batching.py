@@ -13,6 +13,7 @@ from typing import Protocol
 from tokenopt_pipeline.domain.batch_results import ResultCounts
 from tokenopt_pipeline.domain.batches import Batch, BatchOutcome, ProviderBatch
 from tokenopt_pipeline.domain.packs import OpenPack
+from tokenopt_pipeline.domain.priming import PrimingBatch
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
 
@@ -155,7 +156,7 @@ class BatchIntents(Protocol):
         ...
 
     def intend(
-        self, run: Run, calls: Sequence[IntendedCall], *, round_no: int, n_bytes: int, now: datetime
+        self, run: Run, calls: Sequence[IntendedCall], *, round_no: int, n_bytes: int, primes: str | None, now: datetime
     ) -> tuple[Batch, list[int]]:
         """Commits the intent to have a batch of these calls made, or of the first of them that the run's budget has room for.
 
@@ -169,6 +170,18 @@ class BatchIntents(Protocol):
 
     def set_mode(self, packs: Sequence[int], *, mode: str, reason: str) -> int:
         """Open packs are asked in another mode from now on; how many."""
+        ...
+
+
+class BatchPrimings(Protocol):
+    """Who has gone first for others, and what follows for their prefix."""
+
+    def priming(self, run: Run) -> list[PrimingBatch]:
+        """Batches of the run that go first for others, and that their provider may have had."""
+        ...
+
+    def unkeep(self, packs: Sequence[int], *, reason: str) -> int:
+        """Open packs ask no more for their prefix to be kept; how many."""
         ...
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from tokenopt_pipeline.domain.encoding import answer_form
 from tokenopt_pipeline.domain.moves import Hindered, Move, Origin, usable
 from tokenopt_pipeline.domain.packing import PackableBlock
-from tokenopt_pipeline.domain.routing import Route, RoutingPolicy, RoutingRule
+from tokenopt_pipeline.domain.routing import Route, RoutingPolicy, RoutingRule, schema_facts
 from tokenopt_pipeline.domain.tier_choices import Cell, cells_of, whole_cells_within
 from tokenopt_pipeline.domain.tiers import TIERS
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
@@ -49,7 +49,7 @@ def within_budget(
     if predicted.usd is None or predicted.usd <= budget:
         return request
     prompt = prompt_tokens(answer_form(request.schema, policy.packing.output_form), tokenizer)
-    task = request.schema.task
+    schema = schema_facts(request.schema)
     # Other rules are another recipe, under which no answer is known yet.
     blocks = sort_out(request, planning, _NO_RECIPE).by_kind
     hindered = unpriced(policy, prices)
@@ -68,14 +68,16 @@ def within_budget(
         of_type = {tier: some for (kind, tier), some in blocks.items() if kind == block_type}
         every = [block for some in of_type.values() for block in some]
         costs = {tier: cost / len(every) for tier in tiers if (cost := usd(tier, every)) is not None}
-        found, unknown = cells_of(measured, {(task, block_type): len(every)}, usd=costs)
+        found, unknown = cells_of(
+            measured, {(schema.task, block_type): len(every)}, usd=costs, complexity=schema.complexity
+        )
         cells += found
         if unknown:
             set_aside += sum((usd(tier, some) or Decimal(0) for tier, some in of_type.items()), Decimal(0))
     chosen = whole_cells_within(cells, max(budget - set_aside, Decimal(0)))
     kinds = {name: name.rpartition("/")[2] for name in chosen}
     rules = [
-        RoutingRule(id=f"{PREFIX}{kinds[name]}", tier=option.name, tasks=(task,), block_types=(kinds[name],))
+        RoutingRule(id=f"{PREFIX}{kinds[name]}", tier=option.name, tasks=(schema.task,), block_types=(kinds[name],))
         for name, option in chosen.items()
     ]
     others = [rule for rule in policy.routing.rules if not rule.id.startswith(PREFIX)]

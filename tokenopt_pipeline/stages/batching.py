@@ -11,6 +11,7 @@ from tokenopt_pipeline.ports import (
     BatchBook,
     BatchImports,
     BatchIntents,
+    BatchPrimings,
     BatchProvider,
     BatchSupply,
     Clock,
@@ -33,6 +34,7 @@ class Batching:
 
     intents: BatchIntents
     book: BatchBook
+    primings: BatchPrimings
     imports: BatchImports
     files: ResultFiles
     supply: BatchSupply
@@ -96,7 +98,10 @@ class Batching:
     def told(self, batch: Batch, seen: ProviderBatch, provider: BatchProvider) -> bool:
         """Stores what the provider tells of a submitted batch; whether it has ended."""
         if seen.outcome is not None:
-            return self.book.ended(batch, seen.outcome, n_done=seen.n_done, problem=seen.reason, now=self.clock.now())
+            now = self.clock.now()
+            # A prefix that it keeps is older than the look that finds it ended.
+            at = now if seen.ended_at is None else min(seen.ended_at, now)
+            return self.book.ended(batch, seen.outcome, n_done=seen.n_done, problem=seen.reason, now=at)
         if batch.is_unwanted:
             provider.cancel(seen.batch_id, timeout_s=LOOK_S)
         self.book.noted(batch, look_at=self.look_at(batch), now=self.clock.now(), n_done=seen.n_done)

@@ -23,7 +23,7 @@ from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember, carrie
 from tokenopt_pipeline.domain.retries import Again, NextStep, failed_instead, refusal_to_ask_again
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
-from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, unpriced
+from tokenopt_pipeline.stages.prepare import Sharing, limits_on, plan_run_cache, unpriced
 from tokenopt_pipeline.stages.settle import again_packs
 
 # A prefix is marked for caching when it is used again. How often blocks move is not known before they have; one write in vain
@@ -154,10 +154,8 @@ class Follower:
             policy,
             model,
             self.prices,
+            Sharing(requests=requests, of_all=requests, mode=run.mode),
             prefix_tokens=asked.prompt_tokens + carried_by(move.origin, parent.context).prefix_tokens,
-            requests=requests,
-            of_all=requests,
-            mode=run.mode,
         )
         return [
             NewPack(

@@ -11,7 +11,7 @@ from tokenopt_pipeline.domain.escalation import CheckRates, value_of_check
 from tokenopt_pipeline.domain.measured import MeasuredTask
 from tokenopt_pipeline.domain.moves import Asks, Cause, Hindered, Move, opening, rule_of, to_tier
 from tokenopt_pipeline.domain.packing import PackableBlock
-from tokenopt_pipeline.domain.routing import ModelRef, Route, RoutingPolicy, parse_model_ref
+from tokenopt_pipeline.domain.routing import ModelRef, Route, RoutingPolicy, SchemaFacts, parse_model_ref
 
 #: Points that a check may lose to be called worth it: the default aim of `tokenopt route fit`.
 AIM = -0.01
@@ -79,7 +79,7 @@ class Check:
 
 
 def legs_of(
-    policy: RoutingPolicy, by_route: Mapping[Route, RoutedBlocks], task: str, hindered: Hindered
+    policy: RoutingPolicy, by_route: Mapping[Route, RoutedBlocks], schema: SchemaFacts, hindered: Hindered
 ) -> tuple[list[Leg], list[Check]]:
     """(Whom the blocks are asked, the checks among it). Where nothing says how blocks will be sorted or compared, the dearer
     outcome is taken; blocks that are expected to be doubted are asked at the next tier too, where that was measured."""
@@ -107,7 +107,7 @@ def legs_of(
                 )
             )
         following = _to(policy, move, above[0], Cause.ESCALATION, hindered)
-        for row, blocks in _by_row(policy, task, routed):
+        for row, blocks in _by_row(policy, schema, routed):
             check = Check(
                 tier=move.route.tier,
                 following=above[0],
@@ -133,14 +133,14 @@ def _to(policy: RoutingPolicy, move: Move, tier: str, cause: Cause, hindered: Hi
 
 
 def _by_row(
-    policy: RoutingPolicy, task: str, routed: RoutedBlocks
+    policy: RoutingPolicy, schema: SchemaFacts, routed: RoutedBlocks
 ) -> list[tuple[MeasuredTask | None, list[PackableBlock]]]:
     """The blocks in as many parts as rows of the fitted table speak about them. Which block is in which part makes no
     difference to what is expected, so that they are taken in order."""
     parts: dict[tuple[str, str | None] | None, tuple[MeasuredTask | None, list[PackableBlock]]] = {}
     start = 0
     for block_type, n in sorted(routed.types.items()):
-        row = None if policy.measured is None else policy.measured.of(task, block_type)
+        row = None if policy.measured is None else policy.measured.of(schema.task, block_type, schema.complexity)
         key = None if row is None else (row.task, row.block_type)
         parts.setdefault(key, (row, []))[1].extend(routed.blocks[start : start + n])
         start += n

@@ -22,7 +22,7 @@ from tokenopt_pipeline.domain.moves import Asks, Move, Origin
 from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.retrieval import ContextKind
-from tokenopt_pipeline.domain.routing import ModelRef, Route, default_model
+from tokenopt_pipeline.domain.routing import ModelRef, Route, default_model, schema_facts
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.contexts import Known, PrefixCosts, check_room, expected_context
@@ -36,7 +36,7 @@ from tokenopt_pipeline.stages.plan import (
     recipe_of,
     run_mode,
 )
-from tokenopt_pipeline.stages.prepare import limits_on, plan_run_cache, prefix_costs, unpriced
+from tokenopt_pipeline.stages.prepare import Sharing, keeping_of, limits_on, plan_run_cache, prefix_costs, unpriced
 from tokenopt_pipeline.stages.room import Room
 from tokenopt_pipeline.stages.sort_out import SortedOut, sort_out
 
@@ -119,7 +119,7 @@ def predict_run(
     prompt = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
     check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
     sorted_out = sort_out(request, planning, recipe_of(request, models))
-    legs, checks = legs_of(policy.routing, sorted_out.by_route, schema.task, unpriced(policy, prices))
+    legs, checks = legs_of(policy.routing, sorted_out.by_route, schema_facts(schema), unpriced(policy, prices))
     planner = _Planner(
         request=request,
         models=models,
@@ -267,22 +267,16 @@ class _Planner:
         policy, model, prompt = self.request.resolved.policy, load.model, self.prompts[asks]
         is_first_pass = asks is Asks.CLASSIFICATION
         requests = sum(o.packs for (_, ref, asked), o in self._loads.items() if (ref, asked) == (model.ref, asks))
-        costs = prefix_costs(policy, model, self.prices, requests=requests, of_all=self.packs, mode=mode)
+        sharing = Sharing(requests=requests, of_all=self.packs, mode=mode, shards=load.shards)
+        costs = prefix_costs(policy, model, self.prices, sharing)
         context = NO_CONTEXT
         if not is_first_pass:
             context = expected_context(self.known, policy.retrieval, model, prompt, costs)
         shared = prompt + context.prefix_tokens
-        cache = plan_run_cache(
-            policy,
-            model,
-            # Multiples of the plain price are the same in both modes.
-            self.prices,
-            prefix_tokens=shared,
-            requests=requests,
-            of_all=self.packs,
-            mode=mode,
-        )
+        # Multiples of the plain price are the same in both modes.
+        cache = plan_run_cache(policy, model, self.prices, sharing, prefix_tokens=shared)
         lengths = {} if is_first_pass else self.learned.answers_of(model.ref)
+        keeping = keeping_of(policy.batches, model, cache, mode=mode, shards=load.shards)
         converses = policy.bridge.enabled and not is_first_pass
         # Tools and references make it another prefix than the one that was learnt.
         is_plain = not (is_first_pass or converses or context.tokens)
@@ -291,7 +285,7 @@ class _Planner:
             load,
             partial(prices.usd, model.ref),
             prefix_tokens=shared,
-            ttl=cache.ttl,
+            keeping=keeping,
             is_learnt=bool(lengths),
             overflow_probability=policy.packing.overflow_probability,
             seen=seen,

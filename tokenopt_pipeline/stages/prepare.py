@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
 from tokenopt_pipeline.domain.answer_lengths import AnswerLength
 from tokenopt_pipeline.domain.asking import asked_of
+from tokenopt_pipeline.domain.batch_policy import LEAST_HIT_SHARE, BatchPolicy, hit_share, primes
 from tokenopt_pipeline.domain.caching import (
+    MARKED,
     CachePlan,
     cache_prices,
     expected_spacing_s,
@@ -18,6 +21,7 @@ from tokenopt_pipeline.domain.caching import (
     request_in_output_tokens,
 )
 from tokenopt_pipeline.domain.fallbacks import Obstacle
+from tokenopt_pipeline.domain.forecasts import Keeping
 from tokenopt_pipeline.domain.knowledge import CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening
@@ -49,18 +53,52 @@ def decide_blocks(run: Run, shard: Shard, *, shards: ShardStore) -> Mapping[str,
     return shards.decide(shard, verdicts, words_cap=WORDS_CAP, reuse=run.policy.reuse.enabled)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """The requests that begin with one prefix."""
+
+    requests: int
+    #: Requests of the run, to whatever model.
+    of_all: int
+    mode: str
+    #: In batches each of so many shards keeps the prefix by itself, since their first batches go at the same time.
+    shards: int = 1
+
+    @property
+    def together(self) -> int:
+        """Requests for which it is kept once."""
+        return -(-self.requests // self.shards) if self.mode == "async" else self.requests
+
+
 def plan_run_cache(
-    policy: Policy, model: ModelSpec, prices: Prices, *, prefix_tokens: int, requests: int, of_all: int, mode: str
+    policy: Policy, model: ModelSpec, prices: Prices, sharing: Sharing, *, prefix_tokens: int
 ) -> CachePlan:
-    """The plan for the prefix that so many of all a run's requests share, at the model's own prices."""
-    return plan_cache(
+    """The plan for a shared prefix, at the model's own prices."""
+    mode, provider = sharing.mode, model.ref.provider
+    plan = plan_cache(
         policy.caching,
         model,
         prefix_tokens=prefix_tokens,
-        expected_requests=requests,
-        spacing_s=expected_spacing_s(requests=requests, of_all=of_all, concurrency=policy.calls.concurrency, mode=mode),
+        expected_requests=sharing.together,
+        spacing_s=expected_spacing_s(
+            requests=sharing.requests, of_all=sharing.of_all, concurrency=policy.calls.concurrency, mode=mode
+        ),
         prices=cache_prices(partial(prices.usd, model.ref), model.billed_tokens(prefix_tokens)),
+        hit_share=hit_share(policy.batches, provider, mode=mode),
     )
+    if mode != "async" or plan.ttl not in MARKED or not primes(policy.batches, provider):
+        return plan
+    return replace(
+        plan, reason=f"{plan.reason} One request goes first in a batch of its own, so that the others find it."
+    )
+
+
+def keeping_of(policy: BatchPolicy, model: ModelSpec, plan: CachePlan, *, mode: str, shards: int) -> Keeping:
+    """How often requests are expected to find what the plan keeps."""
+    if mode != "async" or plan.ttl not in MARKED:
+        return Keeping(ttl=plan.ttl)
+    share = hit_share(policy, model.ref.provider, mode=mode)
+    return Keeping(ttl=plan.ttl, first=shards, share=share, low_share=min(share, LEAST_HIT_SHARE))
 
 
 def limits_on(
@@ -87,14 +125,12 @@ def limits_on(
     )
 
 
-def prefix_costs(
-    policy: Policy, model: ModelSpec, prices: Prices, *, requests: int, of_all: int, mode: str
-) -> PrefixCosts:
-    """What so many requests to the model, of all a run's, cost before their blocks."""
+def prefix_costs(policy: Policy, model: ModelSpec, prices: Prices, sharing: Sharing) -> PrefixCosts:
+    """What requests that share a prefix cost before their blocks."""
 
     def shared(tokens: int) -> Decimal | None:
-        plan = plan_run_cache(policy, model, prices, prefix_tokens=tokens, requests=requests, of_all=of_all, mode=mode)
-        return shared_usd(usd, model.billed_tokens(tokens), calls=requests, ttl=plan.ttl)
+        plan = plan_run_cache(policy, model, prices, sharing, prefix_tokens=tokens)
+        return shared_usd(usd, model.billed_tokens(tokens), calls=sharing.together, ttl=plan.ttl)
 
     usd = partial(prices.usd, model.ref)
     return PrefixCosts(shared=shared, usd=usd)
@@ -151,13 +187,15 @@ def pack_blocks(
     modes = {str(move.route.model): move.route.mode for move, _, _ in planned}
     # The run's other shards will ask about as often as this one.
     per_model = Counter(str(move.route.model) for move, _, _ in planned)
-    of_all = len(planned) * run.n_shards
+
+    def shared_by(name: str, requests: int) -> Sharing:
+        requests, shards = requests * run.n_shards, run.n_shards
+        return Sharing(requests=requests, of_all=len(planned) * shards, mode=modes[name], shards=shards)
 
     def costs(model: ModelSpec) -> PrefixCosts:
         name = str(model.ref)
         billed = prices.in_batches(run.policy.batches.price_share) if modes[name] == "async" else prices
-        requests = per_model[name] * run.n_shards
-        return prefix_costs(run.policy, model, billed, requests=requests, of_all=of_all, mode=modes[name])
+        return prefix_costs(run.policy, model, billed, shared_by(name, per_model[name]))
 
     contexts_of = contexts.of_packs(run, [(models.spec(move.route.model), pack) for move, _, pack in planned], costs)
     # A prefix is one per model, what is asked, and whole references.
@@ -167,10 +205,8 @@ def pack_blocks(
             run.policy,
             models.spec(parse_model_ref(name)),
             prices,
+            shared_by(name, requests),
             prefix_tokens=asked_of(run, asks).prompt_tokens + whole_tokens,
-            requests=requests * run.n_shards,
-            of_all=of_all,
-            mode=modes[name],
         )
         for (name, asks, whole_tokens), requests in sharing.items()
     }

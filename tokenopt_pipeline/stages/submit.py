@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from tokenopt_pipeline.domain.adoption import listing_reaches_back_to
@@ -20,6 +20,7 @@ from tokenopt_pipeline.domain.errors import (
 )
 from tokenopt_pipeline.domain.moves import Asks
 from tokenopt_pipeline.domain.outputs import Finding, failed_answer
+from tokenopt_pipeline.domain.priming import Turn, prefix_of, whose_turn
 from tokenopt_pipeline.domain.retries import NextStep
 from tokenopt_pipeline.domain.runs import Run, RunState, Shard
 from tokenopt_pipeline.ports import (
@@ -38,6 +39,7 @@ from tokenopt_pipeline.stages.settle import PreparedCall, prepare_call
 
 # Stands in for an id whose number is not known yet: no real one is longer.
 _LONGEST_ID = custom_id("0" * 16, 2**63)
+_NOT_FOUND = "Nothing says that the provider still keeps the prefix, so that each request would pay for writing it."
 _TIMEOUT_CLASS = "BatchRoundsSpent"
 
 
@@ -87,16 +89,56 @@ class Submitter:
                 self.batching.intents.set_mode([unsent.pack.pack_no], mode="sync", reason=left.reason)
             else:
                 self._fail(unsent, left.reason)
-        by_group: dict[tuple[str, Asks], list[_Ready]] = {}
+        waiting, first = self._in_turn(shard, waiting)
+        by_group: dict[tuple[str, Asks, str | None], list[_Ready]] = {}
         for ready in self._ready(shard, waiting):
             pack = ready.call.pack
-            by_group.setdefault((str(pack.route.model), pack.origin.asks), []).append(ready)
-        for group in by_group.values():
+            by_group.setdefault((str(pack.route.model), pack.origin.asks, first.get(pack.pack_no)), []).append(ready)
+        for (_, _, primes), group in by_group.items():
             # What is paid for already keeps nothing behind it from going.
-            for batch in self._made(sorted(group, key=lambda ready: not ready.is_reserved)):
+            for batch in self._made(sorted(group, key=lambda ready: not ready.is_reserved), primes=primes):
                 counts["batches"] += 1
                 counts["requests"] += batch.n_requests
         return counts
+
+    def _in_turn(self, shard: Shard, waiting: Sequence[UnsentPack]) -> tuple[list[UnsentPack], dict[int, str]]:
+        """The packs that go now, and those among them that go first -> the prefix that others wait for."""
+        by_key: dict[str, list[UnsentPack]] = {}
+        for unsent in waiting:
+            by_key.setdefault(prefix_of(unsent.pack), []).append(unsent)
+        known, now = self.batching.primings.priming(self.run), self.batching.clock.now()
+        held: set[int] = set()
+        plain: set[int] = set()
+        first: dict[int, str] = {}
+        for key, some in by_key.items():
+            pack = some[0].pack
+            turn = whose_turn(
+                self.run.policy.batches,
+                key=key,
+                ttl=pack.cache_ttl,
+                provider=pack.route.model.provider,
+                shard_no=shard.shard_no,
+                waiting=len(some),
+                converses=pack.converses,
+                known=known,
+                now=now,
+            )
+            if turn is Turn.FIRST:
+                first[pack.pack_no] = key
+            if turn in {Turn.FIRST, Turn.WAIT}:
+                held.update(each.pack.pack_no for each in some if each.pack.pack_no not in first)
+            if turn is Turn.GO_PLAIN:
+                plain.update(each.pack.pack_no for each in some)
+        if plain:
+            self.batching.primings.unkeep(sorted(plain), reason=_NOT_FOUND)
+        going = [
+            replace(unsent, pack=replace(unsent.pack, cache_ttl=None, cache_reason=_NOT_FOUND))
+            if unsent.pack.pack_no in plain
+            else unsent
+            for unsent in waiting
+            if unsent.pack.pack_no not in held
+        ]
+        return going, first
 
     def _resolve_intents(self, shard: Shard) -> None:
         """Intents that an earlier process left: nobody makes them any more, since the shard is ours."""
@@ -148,7 +190,7 @@ class Submitter:
             raise problem
         return ready
 
-    def _made(self, waiting: Sequence[_Ready]) -> list[Batch]:
+    def _made(self, waiting: Sequence[_Ready], *, primes: str | None) -> list[Batch]:
         """Batches of packs that ask one model the same, in order."""
         provider_name = waiting[0].call.pack.route.model.provider
         provider = self.batching.supply.batches(provider_name, self.run.kind)
@@ -158,14 +200,16 @@ class Submitter:
         made: list[Batch] = []
         for span in split_by_limits(sizes, LIMITS[provider_name]):
             some = waiting[span.start : span.stop]
-            batch = self._submitted(provider, some, n_bytes=sum(sizes[i] for i in span))
+            batch = self._submitted(provider, some, n_bytes=sum(sizes[i] for i in span), primes=primes)
             if batch is None:
                 # The next one would fare no better now.
                 break
             made.append(batch)
         return made
 
-    def _submitted(self, provider: BatchProvider, some: Sequence[_Ready], *, n_bytes: int) -> Batch | None:
+    def _submitted(
+        self, provider: BatchProvider, some: Sequence[_Ready], *, n_bytes: int, primes: str | None
+    ) -> Batch | None:
         """One batch; None when the provider could not be asked, or nobody knows whether it took it."""
         batching, now = self.batching, self.batching.clock.now()
         round_no = max(ready.round for ready in some)
@@ -180,7 +224,9 @@ class Submitter:
             for ready in some
         ]
         try:
-            batch, call_nos = batching.intents.intend(self.run, intended, round_no=round_no, n_bytes=n_bytes, now=now)
+            batch, call_nos = batching.intents.intend(
+                self.run, intended, round_no=round_no, n_bytes=n_bytes, primes=primes, now=now
+            )
         except BudgetExceeded:
             # What is under way is reserved at its ceiling; its answers may leave enough over.
             if batching.book.open_batches(prepared[0].pack.shard):

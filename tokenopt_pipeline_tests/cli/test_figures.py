@@ -211,3 +211,21 @@ def test_a_plan_tells_its_checks_and_the_tiers_that_its_budget_chose() -> None:
     assert budget_lines({"paragraph": "small", "table": "mid"}) == [
         "tiers       chosen by marginal value to fit the budget: paragraph to small, table to mid"
     ]
+
+
+@pytest.mark.parametrize(
+    ("wait", "words"),
+    [
+        (
+            {"batches": 1, "batches_most": 3, "batch_h": 24, "deadline_h": None},
+            "an answer of openai/m takes 1 batch, 3 at most; each has ended after 24 h at the latest\n",
+        ),
+        (
+            {"batches": 2, "batches_most": 9, "batch_h": 48, "deadline_h": 72.0},
+            "takes 2 batches one after the other, 9 at most; each has ended after 48 h at the latest; "
+            "none is begun that may end later than batches.deadline_h, 72 h",
+        ),
+    ],
+)
+def test_a_plan_says_how_long_an_answer_in_batches_may_take(wait: dict[str, Any], words: str) -> None:
+    assert words in "\n".join(plan_lines(_a_plan(waits={"openai/m": wait})))

@@ -16,11 +16,11 @@ SMALL_USD, MID_USD, LARGE_USD = 0.001, 0.01, 0.05
 def a_row(query_id: str = "q1", **changes: Any) -> OutcomeRow:
     """A block that the small model gets wrong and the mid one right."""
     task, n_tokens = changes.pop("task", "t"), changes.pop("n_tokens", 10)
-    block_type = changes.pop("block_type", BlockType.OTHER)
+    block_type, complexity = changes.pop("block_type", BlockType.OTHER), changes.pop("complexity", 0)
     scores = {"small": 0.0, "mid": 1.0, **changes.pop("scores", {})}
     usd = {"small": SMALL_USD, "mid": MID_USD, "large": LARGE_USD, **changes.pop("usd", {})}
     doubts = changes.pop("doubts", None)
-    facts = RouteFacts(block_type=block_type, n_tokens=n_tokens, schema=SchemaFacts(task=task))
+    facts = RouteFacts(block_type=block_type, n_tokens=n_tokens, schema=SchemaFacts(task=task, complexity=complexity))
     tiers = {
         tier: TierOutcome(
             score=score, usd=usd[tier], doubts=None if tier != "small" or doubts is None else frozenset(doubts)

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from tokenopt_pipeline.domain.batch_policy import BatchPolicy, Mode, after_last_round, choose_mode, out_of_time
+from tokenopt_pipeline.domain.batch_policy import (
+    BatchPolicy,
+    Mode,
+    after_last_round,
+    batches_in_a_row,
+    choose_mode,
+    hit_share,
+    out_of_time,
+    primes,
+)
 
 PATIENT = BatchPolicy(deadline_h=48)
 
@@ -72,3 +81,28 @@ def test_blocks_leave_the_last_round_as_the_policy_says() -> None:
     failing = after_last_round(replace(policy, finish_sync=False), rounds=2)
     assert failing is not None
     assert failing.name == "fail"
+
+
+def test_an_answer_takes_one_batch_and_a_conversation_two_and_both_have_a_bound() -> None:
+    policy = BatchPolicy(rounds=3)
+    assert batches_in_a_row(policy, max_turns=None) == (1, 3)
+    assert batches_in_a_row(policy, max_turns=6) == (2, 9)
+    # A model that may be asked once answers at once.
+    assert batches_in_a_row(policy, max_turns=1) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (BatchPolicy(), True),
+        (BatchPolicy(prime=False), False),
+        (BatchPolicy(deadline_h=24), False),
+        (BatchPolicy(deadline_h=48), True),
+        (BatchPolicy(cold_hit_share=0.9, primed_hit_share=0.9), False),
+    ],
+)
+def test_a_request_goes_first_when_there_is_time_and_it_helps(policy: BatchPolicy, expected: bool) -> None:
+    assert primes(policy, "anthropic") is expected
+    shares = (policy.cold_hit_share, policy.primed_hit_share)
+    assert hit_share(policy, "anthropic", mode="async") == shares[expected]
+    assert hit_share(policy, "anthropic", mode="sync") == 1.0

@@ -198,3 +198,15 @@ def test_a_request_less_saves_its_prefix_in_tokens_of_output(
     policy, model = CachingPolicy(enabled=enabled), a_model(cache_minimum_tokens=minimum)
     saved = request_in_output_tokens(policy, model, usd, prefix_tokens=700)
     assert saved == pytest.approx(expected)
+
+
+def test_a_prefix_that_nobody_finds_is_not_written() -> None:
+    model = a_model(cache_minimum_tokens=1_000)
+
+    def ttl(hit_share: float) -> str | None:
+        plan = plan_cache(
+            CachingPolicy(), model, prefix_tokens=5_000, expected_requests=20, spacing_s=900.0, hit_share=hit_share
+        )
+        return plan.ttl
+
+    assert (ttl(0.0), ttl(0.3), ttl(1.0)) == (None, None, LONG)

@@ -60,6 +60,14 @@ def _resolved(text: str) -> RoutingPolicy:
             {"by_block_type": True},
             id="block types",
         ),
+        pytest.param(
+            [
+                *rows("t", [(1, 1)] * 60, complexity=3),
+                *(replace(r, query_id=f"x{r.query_id}") for r in rows("t", [(0, 1)] * 40, complexity=9)),
+            ],
+            {},
+            id="complexity",
+        ),
         pytest.param([*_easy(), *_hard()], {"max_spend": 0.6}, id="a share of the cost"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tokenopt_pipeline.domain.backtesting import backtest, replay
 from tokenopt_pipeline.domain.documents import BlockType
-from tokenopt_pipeline.domain.fitting import FitSettings, Fitted, FittedTask, fit
+from tokenopt_pipeline.domain.fitting import FitSettings, Fitted, FittedTask, fit, fit_policy
 from tokenopt_pipeline.domain.intervals import paired_change
 from tokenopt_pipeline.domain.outcomes import OutcomeRow, fold_of
 from tokenopt_pipeline_tests.domain.generated import examples
@@ -143,6 +143,57 @@ def test_a_threshold_uses_what_the_aim_leaves() -> None:
     shorter = [replace(r, facts=replace(r.facts, n_tokens=200 - r.facts.n_tokens)) for r in recorded]
     (mirrored,) = fit(shorter, _SETTINGS).policy.rules
     assert (mirrored.id, mirrored.max_block_tokens) == ("fit-t-short", 20)
+
+
+def test_a_threshold_that_misses_the_aim_on_rows_it_has_not_seen_is_not_taken() -> None:
+    # The long blocks are worse off than the task is, by too few of them for an interval to show it.
+    wrong = [i % 4 == 0 if i >= 180 else i % 12 == 0 for i in range(200)]
+    recorded = [
+        a_row(f"q{i:03}", n_tokens=i, scores={"small": float(not wrong[i])}, usd={"mid": 0.001 * (i + 1)})
+        for i in range(200)
+    ]
+    assert fit(recorded, _SETTINGS).policy.rules == ()
+
+
+def _simple_and_complex(n_complex: int) -> list[OutcomeRow]:
+    simple = rows("t", mixed([(99, (1, 1)), (1, (0, 1))]), complexity=4)
+    hard = [replace(r, query_id=f"x{r.query_id}") for r in rows("t", [(0, 1)] * n_complex, complexity=9)]
+    return [*simple, *hard]
+
+
+def test_a_task_is_split_by_the_complexity_of_its_schemas_where_that_earns_it() -> None:
+    fitted = fit(_simple_and_complex(40), _SETTINGS)
+    (rule,) = fitted.policy.rules
+    assert (rule.id, rule.tier, rule.min_complexity, rule.max_complexity) == ("fit-t-to-4", "small", None, 4)
+    assert [(t.measured.min_complexity, t.measured.max_complexity) for t in fitted.tasks] == [(None, 4), (5, None)]
+    assert fitted.change.mean == pytest.approx(-1 / 140)
+    whole = fit(_simple_and_complex(40), replace(_SETTINGS, complexity=False))
+    assert whole.policy.rules == ()
+    assert fit_policy(_simple_and_complex(40), _SETTINGS) == fitted.policy
+
+
+def test_schemas_that_are_rarely_so_complex_stay_at_the_reference() -> None:
+    fitted = fit(_simple_and_complex(5), replace(_SETTINGS, max_spend=0.5))
+    assert [rule.id for rule in fitted.policy.rules] == ["fit-t-to-4"]
+    assert fitted.tasks[1].reason == "n = 5 is below 20, so it stays at mid"
+
+
+def test_complex_schemas_can_be_the_ones_that_need_no_dear_tier() -> None:
+    turned = [
+        replace(r, facts=replace(r.facts, schema=replace(r.facts.schema, complexity=13 - r.facts.schema.complexity)))
+        for r in _simple_and_complex(120)
+    ]
+    (rule,) = fit(turned, _SETTINGS).policy.rules
+    assert (rule.id, rule.min_complexity, rule.max_complexity) == ("fit-t-from-5", 5, None)
+
+
+def test_complexity_that_tells_nothing_splits_nothing() -> None:
+    alike = [
+        replace(r, facts=replace(r.facts, schema=replace(r.facts.schema, complexity=i % 2)))
+        for i, r in enumerate(_easy_and_hard())
+    ]
+    (rule,) = fit(alike, _SETTINGS).policy.rules
+    assert (rule.id, rule.max_complexity) == ("fit-easy", None)
 
 
 def test_instead_of_a_target_a_share_of_the_cost_may_be_given() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tokenopt_pipeline.domain.caching import AUTOMATIC, LONG, SHORT
-from tokenopt_pipeline.domain.forecasts import Amounts, Forecast, Load, forecast, scaled, usage_of
+from tokenopt_pipeline.domain.forecasts import Amounts, Forecast, Keeping, Load, forecast, scaled, usage_of
 from tokenopt_pipeline.domain.learning import SeenPrefix
 from tokenopt_pipeline.domain.packing import PlannedPack
 from tokenopt_pipeline.domain.usage import TokenUsage
@@ -38,7 +38,7 @@ def _load(*packs: PlannedPack, cliff: int | None = None, **model: Any) -> Load:
 def _forecast(load: Load, **changes: Any) -> Forecast:
     settings = {
         "prefix_tokens": 900,
-        "ttl": None,
+        "keeping": Keeping(ttl=None),
         "is_learnt": True,
         "overflow_probability": 0.01,
         **changes,
@@ -56,11 +56,28 @@ def _forecast(load: Load, **changes: Any) -> Forecast:
     ],
 )
 def test_the_first_call_writes_what_the_others_read(ttl: str | None, expected: TokenUsage) -> None:
-    assert usage_of(2, 1_000, 50, 7, ttl) == expected
+    assert usage_of(2, 1_000, 50, 7, Keeping(ttl=ttl)) == expected
+
+
+def test_whoever_does_not_find_the_prefix_writes_it_again() -> None:
+    keeping = Keeping(ttl=LONG, first=2, share=0.5, low_share=0.25)
+    assert usage_of(10, 1_000, 50, 7, keeping) == TokenUsage(
+        input_uncached=50, cache_write_1h=6_000, cache_read=4_000, output=7
+    )
+    told = _forecast(_load(*[_pack()] * 10), keeping=keeping)
+    assert (told.low.usage.cache_write_1h, told.expected.usage.cache_write_1h) == (2_000, 6_000)
+    assert told.high.usage.cache_write_1h > 7_000
+
+
+def test_a_load_counts_shards_that_have_packs() -> None:
+    load = _load(_pack())
+    for packs in ([], [_pack(), _pack()]):
+        load.add(packs, prefix_tokens=900)
+    assert load.shards == 2
 
 
 def test_no_calls_are_billed_nothing() -> None:
-    assert usage_of(0, 1_000, 0, 0, SHORT) == TokenUsage()
+    assert usage_of(0, 1_000, 0, 0, Keeping(ttl=SHORT)) == TokenUsage()
     assert _forecast(_load()).high == Amounts()
 
 
@@ -73,7 +90,7 @@ def test_the_expected_amount_is_what_the_packs_say() -> None:
 
 def test_a_prefix_that_was_billed_before_is_taken_as_it_was_billed() -> None:
     seen = SeenPrefix(tokens=950, line_ratio=1.5, beside=10, calls=9)
-    usage = _forecast(_load(_pack(), _pack()), ttl=SHORT, seen=seen).expected.usage
+    usage = _forecast(_load(_pack(), _pack()), keeping=Keeping(ttl=SHORT), seen=seen).expected.usage
     assert usage == TokenUsage(input_uncached=320, cache_write_5m=950, cache_read=950, output=80)
 
 
@@ -112,7 +129,12 @@ def test_a_pack_above_a_price_step_costs_what_it_costs() -> None:
 
 
 def test_an_unknown_price_makes_dollars_unknown() -> None:
-    settings: dict[str, Any] = {"prefix_tokens": 9, "ttl": None, "is_learnt": True, "overflow_probability": 0.01}
+    settings: dict[str, Any] = {
+        "prefix_tokens": 9,
+        "keeping": Keeping(ttl=None),
+        "is_learnt": True,
+        "overflow_probability": 0.01,
+    }
     told = forecast(_load(_pack()), lambda _: None, **settings)
     assert told.expected.usd is None
     assert (told + _forecast(_load(_pack()))).expected.usd is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tokenopt_pipeline.domain.measured import MeasuredCheck, MeasuredRates, MeasuredTask, TierRate
@@ -16,9 +18,21 @@ def _row(block_type: str | None = None, task: str = "t", check: MeasuredCheck | 
 
 def test_the_row_of_a_block_type_comes_before_that_of_all_types() -> None:
     rates = MeasuredRates(source="s", models={}, tasks=(_row(), _row("table"), _row(task="other")))
-    assert rates.of("t", "table") == _row("table")
-    assert rates.of("t", "paragraph") == _row()
-    assert rates.of("unknown", "table") is None
+    assert rates.of("t", "table", 3) == _row("table")
+    assert rates.of("t", "paragraph", 3) == _row()
+    assert rates.of("unknown", "table", 3) is None
+
+
+def test_a_row_speaks_of_schemas_within_its_bounds_alone() -> None:
+    simple, complex_ = replace(_row(), max_complexity=4), replace(_row(), min_complexity=6)
+    rates = MeasuredRates(source="s", models={}, tasks=(simple, complex_))
+    assert [rates.of("t", "table", n) for n in (4, 5, 6)] == [simple, None, complex_]
+
+
+def test_a_row_is_called_by_what_it_speaks_of() -> None:
+    row = replace(_row("table"), min_complexity=2, max_complexity=4)
+    assert row.name == "t / table, complexity at most 4, complexity at least 2"
+    assert _row().name == "t"
 
 
 def test_the_value_of_a_check_follows_from_the_row_s_rates() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ def test_no_table_is_none() -> None:
 def test_a_table_survives_json() -> None:
     check = MeasuredCheck(doubted=0.25, wrong_doubted=1.0, wrong_undoubted=0.0, next_wrong_doubted=0.5)
     row = MeasuredTask(task="t", block_type="table", n=7, tiers={"mid": TierRate(quality=1.0, usd=0.1)}, check=check)
+    row = replace(row, min_complexity=3, max_complexity=8)
     bare = MeasuredTask(task="u", block_type=None, n=1, tiers={"small": TierRate(quality=0.0, usd=0.0)})
     rates = MeasuredRates(source="a run", models={"mid": "m"}, tasks=(row, bare))
     assert _parsed(json.loads(json.dumps(asdict(rates)))) == rates
@@ -56,6 +57,8 @@ def test_a_table_that_cannot_be_read_is_refused_by_its_place(table: object, word
         ({"block_type": "poem"}, ".block_type", "'poem'"),
         ({"n": 0}, ".n", "whole number from 1"),
         ({"n": True}, ".n", "True"),
+        ({"min_complexity": -1}, ".min_complexity", "whole number from 0"),
+        ({"max_complexity": 1.5}, ".max_complexity", "1.5"),
         ({"tiers": {}}, ".tiers", "small, mid, large"),
         ({"tiers": {"huge": {}}}, ".tiers", "small, mid, large"),
         ({"tiers": {"mid": 1}}, ".tiers.mid", "mapping"),

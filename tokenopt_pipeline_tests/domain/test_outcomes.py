@@ -33,3 +33,10 @@ def test_any_id_is_in_one_half_and_one_fold(query_id: str) -> None:
 def test_a_row_knows_its_task() -> None:
     facts = RouteFacts(block_type=BlockType.OTHER, n_tokens=1, schema=SchemaFacts(task="t"))
     assert OutcomeRow(query_id="q", facts=facts, tiers={"mid": TierOutcome(score=1.0, usd=0.0)}).task == "t"
+
+
+def test_a_salt_is_another_even_split_of_the_same_ids() -> None:
+    ids = [f"q{i}" for i in range(4_000)]
+    salted = [half_of(i, "1:") for i in ids]
+    assert salted == [half_of(f"1:{i}") for i in ids]
+    assert 1_850 < sum(one == half_of(i) for one, i in zip(salted, ids, strict=True)) < 2_150

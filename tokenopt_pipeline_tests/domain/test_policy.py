@@ -73,6 +73,8 @@ _NUMBERS: list[tuple[str, float, float]] = [
     ("bridge.call_timeout_s", 0.1, 600.0),
     ("batches.deadline_h", 0.0, 720.0),
     ("batches.price_share", 0.0, 1.0),
+    ("batches.cold_hit_share", 0.0, 1.0),
+    ("batches.primed_hit_share", 0.0, 1.0),
 ]
 _SWITCHES = [
     "caching.enabled",
@@ -90,6 +92,7 @@ _SWITCHES = [
     "retrieval.enabled",
     "bridge.enabled",
     "batches.finish_sync",
+    "batches.prime",
 ]
 
 _OTHERS = ["run.budget_usd", "retrieval.embedder", "packing.output_form"]

@@ -16,7 +16,7 @@ from tokenopt_pipeline_tests.domain.recorded import a_row
 _SMALL = Way(tier="small", usd=0.001, gain=-0.1)
 _MID = Way(tier="mid", usd=0.01, gain=0.0)
 _CHECKED = Way(tier="small", escalate_on=("schema",), usd=0.002, gain=-0.05)
-_KEY: Key = ("t", None)
+_KEY: Key = Key(task="t")
 
 
 def _rows(n: int, **changes: Any) -> list[OutcomeRow]:
@@ -80,8 +80,8 @@ def test_a_task_that_is_checked_or_already_cheap_is_not_split() -> None:
 
 
 def test_tasks_share_the_slack_the_most_saving_one_first() -> None:
-    dear: Key = ("dear", None)
-    light: Key = ("light", None)
+    dear: Key = Key(task="dear")
+    light: Key = Key(task="light")
     cells: dict[Key, list[OutcomeRow]] = {
         dear: _rows(50),
         light: [a_row(f"q{i:03}", n_tokens=i, scores={"small": 1.0}) for i in range(50)],

@@ -64,7 +64,7 @@ def test_a_fitted_table_and_predicted_prices_make_the_cells() -> None:
     )
     measured = MeasuredRates(source="s", models={}, tasks=rows)
     blocks = {("u", "table"): 3, ("t", "table"): 7, ("v", "table"): 1, ("t", "heading"): 2}
-    cells, unknown = cells_of(measured, blocks, usd={"small": Decimal("0.01"), "mid": Decimal("0.04")})
+    cells, unknown = cells_of(measured, blocks, usd={"small": Decimal("0.01"), "mid": Decimal("0.04")}, complexity=1)
     options = (_option("small", "0.01", 0.5), _option("mid", "0.04", 0.9))
     assert cells == [
         Cell(name="t/heading", n_blocks=2, options=options),

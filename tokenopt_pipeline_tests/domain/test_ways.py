@@ -15,21 +15,21 @@ def _by_name(ways: list[Way]) -> dict[str, Way]:
 
 
 def test_each_tier_alone_is_a_way_with_its_price_and_its_distance_to_the_second_tier() -> None:
-    cells: dict[Key, list[OutcomeRow]] = {("t", None): rows("t", mixed([(8, (1, 1)), (2, (0, 1))]))}
-    found = _by_name(ways_of(cells, ["small", "mid"], checks=True)["t", None])
+    cells: dict[Key, list[OutcomeRow]] = {Key(task="t"): rows("t", mixed([(8, (1, 1)), (2, (0, 1))]))}
+    found = _by_name(ways_of(cells, ["small", "mid"], checks=True)[Key(task="t")])
     assert set(found) == {"small", "mid"}
     assert (found["small"].usd, found["small"].gain) == pytest.approx((SMALL_USD, -0.2))
     assert (found["mid"].usd, found["mid"].gain) == pytest.approx((MID_USD, 0.0))
 
 
 def test_a_single_tier_is_the_only_way() -> None:
-    cells: dict[Key, list[OutcomeRow]] = {("t", None): rows("t", [(1, 1)])}
-    assert [way.name for way in ways_of(cells, ["mid"], checks=True)["t", None]] == ["mid"]
+    cells: dict[Key, list[OutcomeRow]] = {Key(task="t"): rows("t", [(1, 1)])}
+    assert [way.name for way in ways_of(cells, ["mid"], checks=True)[Key(task="t")]] == ["mid"]
 
 
 def test_a_third_tier_is_measured_against_the_second() -> None:
     recorded = [a_row(f"q{i}", scores={"small": 0.0, "mid": 0.5, "large": 1.0}) for i in range(10)]
-    found = _by_name(ways_of({("t", None): recorded}, ["small", "mid", "large"], checks=True)["t", None])
+    found = _by_name(ways_of({Key(task="t"): recorded}, ["small", "mid", "large"], checks=True)[Key(task="t")])
     assert (found["small"].gain, found["large"].gain) == pytest.approx((-0.5, 0.5))
 
 
@@ -42,7 +42,7 @@ def _checked_rows() -> list[OutcomeRow]:
 
 
 def test_a_check_escalates_the_worthiest_doubts_first_and_loses_only_what_it_lets_pass() -> None:
-    found = ways_of({("t", None): _checked_rows()}, ["small", "mid"], checks=True)["t", None]
+    found = ways_of({Key(task="t"): _checked_rows()}, ["small", "mid"], checks=True)[Key(task="t")]
     checked = [way for way in found if way.escalate_on]
     assert ["schema" in way.escalate_on for way in checked] == [True, True]
     assert ["text_partly_in_text" in way.escalate_on for way in checked] == [False, True]
@@ -54,13 +54,13 @@ def test_a_check_escalates_the_worthiest_doubts_first_and_loses_only_what_it_let
 
 
 def test_hard_doubts_that_nobody_has_seen_escalate_too() -> None:
-    found = ways_of({("t", None): _checked_rows()}, ["small", "mid"], checks=True)["t", None]
+    found = ways_of({Key(task="t"): _checked_rows()}, ["small", "mid"], checks=True)[Key(task="t")]
     (first, _) = [way for way in found if way.escalate_on]
     assert {*HARD, ANY_CHECK} <= set(first.escalate_on)
 
 
 def test_without_checks_doubts_count_for_nothing() -> None:
-    found = ways_of({("t", None): _checked_rows()}, ["small", "mid"], checks=False)["t", None]
+    found = ways_of({Key(task="t"): _checked_rows()}, ["small", "mid"], checks=False)[Key(task="t")]
     assert [way.name for way in found] == ["small", "mid"]
     assert found[0].gain == pytest.approx(-9 / 20)
 
@@ -68,24 +68,24 @@ def test_without_checks_doubts_count_for_nothing() -> None:
 def test_what_a_doubt_is_worth_elsewhere_does_not_make_a_task_s_loss_larger() -> None:
     hopeless = rows("a", [(0, 1)] * 30, doubts=["off_topic"])
     sound = rows("b", mixed([(28, (1, 1)), (2, (0, 1))]), doubts=["off_topic"])
-    found = ways_of({("a", None): hopeless, ("b", None): sound}, ["small", "mid"], checks=True)
-    assert _by_name(found["b", None])["small"].gain == pytest.approx(-2 / 30)
+    found = ways_of({Key(task="a"): hopeless, Key(task="b"): sound}, ["small", "mid"], checks=True)
+    assert _by_name(found[Key(task="b")])["small"].gain == pytest.approx(-2 / 30)
 
 
 def test_a_task_with_few_rows_is_drawn_towards_the_middle_of_all() -> None:
     cells: dict[Key, list[OutcomeRow]] = {
-        (name, None): rows(name, mixed([(80, (1, 1)), (20, (0, 1))])) for name in ("a", "b", "c", "d")
+        Key(task=name): rows(name, mixed([(80, (1, 1)), (20, (0, 1))])) for name in ("a", "b", "c", "d")
     }
-    cells["few", None] = rows("few", [(0, 1), (0, 1)])
+    cells[Key(task="few")] = rows("few", [(0, 1), (0, 1)])
     found = ways_of(cells, ["small", "mid"], checks=False)
-    assert -1 < _by_name(found["few", None])["small"].gain < -0.19
-    assert _by_name(found["a", None])["small"].gain == pytest.approx(-0.2, abs=0.02)
+    assert -1 < _by_name(found[Key(task="few")])["small"].gain < -0.19
+    assert _by_name(found[Key(task="a")])["small"].gain == pytest.approx(-0.2, abs=0.02)
 
 
 def test_a_block_type_is_a_cell_of_its_own() -> None:
     cells: dict[Key, list[OutcomeRow]] = {
-        ("t", "table"): rows("t", [(0, 1)] * 5),
-        ("t", "paragraph"): rows("t", [(1, 1)] * 5),
+        Key(task="t", block_type="table"): rows("t", [(0, 1)] * 5),
+        Key(task="t", block_type="paragraph"): rows("t", [(1, 1)] * 5),
     }
     found = ways_of(cells, ["small", "mid"], checks=False)
     assert [found[key][0].gain for key in cells] == [pytest.approx(-1.0), pytest.approx(0.0)]

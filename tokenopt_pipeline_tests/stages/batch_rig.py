@@ -111,7 +111,9 @@ class BatchRig:
         self.sandbox.control.advance(seconds)
         self.clock.ahead_s += seconds
 
-    def finish(self, run: Run, shard: Shard, *, line: Line | None = None, most: int = 20) -> int:
+    def finish(
+        self, run: Run, shard: Shard, *, line: Line | None = None, most: int = 20, wait_s: float = SOME_HOURS_S
+    ) -> int:
         """Lets time pass, looks and advances until nothing is outstanding; how often."""
         line = line or self.line()
         for turn in range(most):
@@ -119,7 +121,7 @@ class BatchRig:
             counts = line.reconcile(run, shard)
             if not counts.get("submitted") and not counts.get("pending") and not self.open_batches():
                 return turn
-            self.pass_time()
+            self.pass_time(wait_s)
             self.watch(line)
         raise AssertionError(f"still outstanding after {most} turns: {self.open_batches()}, {counts}")
 

@@ -17,6 +17,7 @@ from tokenopt_pipeline.domain.errors import (
 )
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.sandbox.in_process import Sandbox
+from tokenopt_pipeline_tests.factories import a_schema_document
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
 from tokenopt_pipeline_tests.stages.vendors_rig import HAIKU, LUNA, SONNET, TERRA, Vendors, two_sandboxes
 
@@ -152,6 +153,69 @@ def test_a_whole_chain_is_gone_along_hop_by_hop(vendors: Vendors) -> None:
         ("answer", "planned", SONNET, 0, None),
         ("answer", "fallback", HAIKU, 1, "unavailable"),
         ("answer", "fallback", LUNA, 2, "unavailable"),
+    ]
+
+
+def test_the_last_hop_is_the_last_even_where_another_model_would_answer(vendors: Vendors) -> None:
+    vendors.rig.ingest(*clauses(2))
+    vendors.troubled.control.set_faults({"rates": {"server_error_500": 1.0}})
+    models = mid(SONNET, HAIKU, LUNA, fallback={"max_hops": 1})
+    with pytest.raises(ProviderUnavailable):
+        vendors.ran(routing=models)
+    assert calls(vendors.healthy) == 0
+    assert vendors.rig.one("select max(hops) from pack") == 1
+    # The hop that was made is kept: the run goes on with the model it stopped at.
+    vendors.troubled.control.set_faults({})
+    run = vendors.ran(routing=models)
+    assert assert_all_answered(vendors, run, 2)["routing"]["fallbacks"] == {"unavailable": 2}
+    assert vendors.rig.rows("select distinct model from ledger") == [{"model": HAIKU}]
+
+
+def test_a_block_that_every_model_within_the_hops_declines_fails_and_says_so(vendors: Vendors) -> None:
+    vendors.rig.ingest("A fine clause.", "A poisonous clause.")
+    vendors.troubled.control.set_faults(
+        {"scripted": [{"when_text_contains": "poisonous", "fault": "refuse", "times": None}]}
+    )
+    run = vendors.ran(routing=mid(SONNET, HAIKU, LUNA, fallback={"max_hops": 1}))
+    summary = vendors.summary(run)
+    assert (summary["outcomes"]["ai_complete"], summary["failed_by_class"]) == (1, {"refused": 1})
+    assert summary["violations"] == 0
+    assert "1 hops are used" in vendors.told(run, 1)
+    assert calls(vendors.healthy) == 0
+
+
+def test_a_fallback_without_a_price_is_passed_over_in_the_middle_of_a_run(vendors: Vendors) -> None:
+    vendors.rig.ingest(*clauses(2))
+    vendors.troubled.control.set_faults({"rates": {"server_error_500": 1.0}})
+    run = vendors.ran(providers=vendors.local, routing=mid(SONNET, "local/local-model", TERRA))
+    assert_all_answered(vendors, run, 2)
+    assert [model for _, _, model, _, _ in vendors.packs(run)] == [SONNET, TERRA]
+    told = vendors.told(run, 0)
+    assert f"{SONNET} is not available" in told
+    assert "local/local-model is without a known price" in told
+
+
+def test_a_dearer_tier_that_a_doubt_leads_to_has_its_own_fallbacks(vendors: Vendors) -> None:
+    vendors.rig.ingest(*clauses(2))
+    unknown = "anthropic/claude-of-tomorrow"
+    field = next(iter(a_schema_document()["properties"]))
+    never = {"all": [{"field": field, "is": "present"}, {"field": field, "is": "empty"}]}
+    run = vendors.ran(
+        schema={**a_schema_document(), "checks": [{"id": "never", "then": never}]},
+        models={unknown: {"price": {"input": 1, "output": 5}}},
+        routing={
+            "default_tier": "small",
+            "models": {"small": [HAIKU], "mid": [unknown, TERRA]},
+            "escalation": {"enabled": True},
+        },
+    )
+    summary = assert_all_answered(vendors, run, 2)
+    assert summary["routing"]["fallbacks"] == {"unknown": 2}
+    assert summary["routing"]["escalated"] == {"mid": 2}
+    assert [(cause, model) for _, cause, model, _, _ in vendors.packs(run)] == [
+        ("planned", HAIKU),
+        ("escalation", unknown),
+        ("fallback", TERRA),
     ]
 
 

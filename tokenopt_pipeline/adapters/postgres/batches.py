@@ -15,12 +15,13 @@ from tokenopt_pipeline.adapters.postgres.statements import statement
 from tokenopt_pipeline.adapters.postgres.texts import storable_or_none
 from tokenopt_pipeline.domain.batches import Batch, BatchOutcome, BatchState, batch_key, custom_id
 from tokenopt_pipeline.domain.errors import BudgetExceeded, RunCancelled
+from tokenopt_pipeline.domain.priming import PrimingBatch
 from tokenopt_pipeline.domain.runs import Run, RunState, Shard
 from tokenopt_pipeline.ports import IntendedCall, UnsentPack
 
 
 class PostgresBatches:
-    """`ports.BatchIntents` and `ports.BatchBook` on one connection."""
+    """`ports.BatchIntents`, `ports.BatchPrimings` and `ports.BatchBook` on one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -34,7 +35,7 @@ class PostgresBatches:
         ]
 
     def intend(
-        self, run: Run, calls: Sequence[IntendedCall], *, round_no: int, n_bytes: int, now: datetime
+        self, run: Run, calls: Sequence[IntendedCall], *, round_no: int, n_bytes: int, primes: str | None, now: datetime
     ) -> tuple[Batch, list[int]]:
         """Commits the intent to have a batch of these calls made, or of the first of them that the run's budget has room for.
 
@@ -56,6 +57,7 @@ class PostgresBatches:
                 round=round_no,
                 n_requests=len(taken),
                 n_bytes=n_bytes,
+                primes=primes,
                 now=now,
             )
             assert made is not None  # the statement always returns a row
@@ -63,6 +65,23 @@ class PostgresBatches:
                 for number, call in zip(numbers, taken, strict=True):
                     copy.write_row((made["batch_no"], custom_id(key, number), number, call.pack.pack_no))
         return _batch(made), numbers
+
+    def priming(self, run: Run) -> list[PrimingBatch]:
+        """Batches of the run that go first for others, and that their provider may have had."""
+        return [
+            PrimingBatch(
+                shard_no=r["shard_no"],
+                key=r["primes"],
+                is_open=r["is_open"],
+                ended_at=r["ended_at"],
+                has_kept=r["has_kept"],
+            )
+            for r in rows(self._connection, "priming_batches", run_no=run.run_no)
+        ]
+
+    def unkeep(self, packs: Sequence[int], *, reason: str) -> int:
+        """Open packs ask no more for their prefix to be kept; how many."""
+        return change(self._connection, "unkeep_prefix", pack_nos=list(packs), reason=reason)
 
     def asking(self, batch: Batch, *, now: datetime) -> bool:
         """Commits that the provider is about to be asked; False when somebody has been faster."""

@@ -13,7 +13,7 @@ from tokenopt_pipeline.adapters.postgres.statements import statement
 
 def filled(name: str, index_no: int, **parts: sql.Composable) -> sql.Composed:
     """The statement in `sql/<name>.sql` with the names of the index's tables in it."""
-    tables = {each: sql.Identifier(f"reference_{index_no:d}_{each}") for each in ("chunks", "words", "postings")}
+    tables = {each: sql.Identifier(f"reference_{index_no:d}_{each}") for each in ("chunks", "words")}
     return sql.SQL(statement(name)).format(**tables, **parts)
 
 

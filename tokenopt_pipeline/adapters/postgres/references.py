@@ -129,7 +129,7 @@ class PostgresReferences:
             self._build(index_no, recipe, chunks)
             change(self._connection, "retire_index", reference_no=reference_no)
             change(self._connection, "serve_index", index_no=index_no)
-        for name_of_statement in ("settle_chunks", "settle_words", "settle_postings"):
+        for name_of_statement in ("settle_chunks", "settle_words"):
             run(self._connection, name_of_statement, index_no)
         for old in rows(self._connection, "superseded_indexes", reference_no=reference_no):
             with store_errors(), self._connection.transaction():
@@ -163,9 +163,9 @@ class PostgresReferences:
                 trigger = None if chunk.trigger is None else Json(asdict(chunk.trigger))
                 copy.write_row((chunk_no, section_no, *texts, chunk.n_tokens, passage_id(chunk.content_hash), trigger))
         run(connection, "fill_chunk_table", index_no, {"embedder": recipe.embedder, "dimension": recipe.dimension})
-        for each in ("create_word_table", "create_word_index", "create_posting_table", "create_posting_index"):
+        for each in ("create_word_table", "keep_postings_unpacked", "fill_word_table", "create_word_index"):
             run(connection, each, index_no)
-        run(connection, "create_terms_index", index_no)
+        run(connection, "create_name_index", index_no)
         run(connection, "create_rule_index", index_no)
         if recipe.embedder is not None:
             [counted] = connection.execute(filled("count_missing_vectors", index_no)).fetchall()

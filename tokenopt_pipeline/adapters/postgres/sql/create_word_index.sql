@@ -1,2 +1,2 @@
 -- Finds a word by its stem.
-create unique index on {words} (lexeme) include (word_no, df)
+create unique index on {words} (lexeme) include (df)

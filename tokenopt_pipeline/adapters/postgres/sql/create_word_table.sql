@@ -1,4 +1,3 @@
--- Every word of an index with the number of chunks it stands in, numbered like its postings.
-create table {words} as
-select lexeme, row_number() over (order by lexeme)::int as word_no, count(*)::int as df
-from {chunks} c, unnest(c.terms) t group by lexeme
+-- Every word of an index: in how many chunks it stands, in which, and how much of each it is. Both lists are arrays as Postgres
+-- sends them, so that a search reads a word's postings in one piece.
+create table {words} (lexeme text not null, df int not null, chunk_nos bytea not null, weights bytea not null)

@@ -1,2 +1,2 @@
 -- Frees what an index that nobody reads any more holds.
-drop table if exists {chunks}, {postings}, {words}
+drop table if exists {chunks}, {words}

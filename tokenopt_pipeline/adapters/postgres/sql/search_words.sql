@@ -1,21 +1,11 @@
--- The chunks whose words say most about the query, with the share of the query's information they hold. The rarest words
--- are looked up first, until so many postings are read: what is left says little and costs most.
+-- The words of a query with their postings, the rarest first, until so many postings are read: what is left says little and
+-- costs most. A word that no chunk has counts for what the query could be at most.
 with asked as (
   select lexeme, coalesce(cardinality(positions), 1) as times from unnest(word_stems(%(words)s))
 ), known as (
-  select a.times, w.word_no, w.df, sum(w.df) over (order by w.df, w.word_no) as cost,
-    ln(1 + (%(n_chunks)s - coalesce(w.df, 0) + 0.5) / (coalesce(w.df, 0) + 0.5)) as information
+  select a.lexeme, a.times, coalesce(w.df, 0) as df, sum(w.df) over (order by w.df, a.lexeme) as cost
   from asked a left join {words} w using (lexeme)
-), total as (
-  select sum(times * information * 2.2) as possible from known
 )
-select best.chunk_no, c.section_no, (best.score / (select possible from total))::float8 as share
-from (
-  select p.chunk_no, sum(k.times * p.weight) as score
-  from known k join {postings} p using (word_no)
-  where k.cost <= %(most_postings)s or k.cost = k.df
-  group by p.chunk_no
-  order by score desc, p.chunk_no
-  limit %(n)s
-) best join {chunks} c using (chunk_no)
-order by best.score desc, best.chunk_no
+select k.times, k.df, w.chunk_nos, w.weights
+from known k left join {words} w on w.lexeme = k.lexeme and (k.cost <= %(most_postings)s or k.cost = k.df)
+order by k.df, k.lexeme

@@ -1,2 +1,0 @@
--- Full text: every word of a name, phrases, boolean queries.
-create index on {chunks} using gin (terms)
