@@ -40,9 +40,16 @@ class ModelTable:
         self._servers = servers
         self._overrides = overrides or {}
         self._learned = learned
+        self._specs: dict[ModelRef, ModelSpec] = {}
 
     def spec(self, ref: ModelRef) -> ModelSpec:
         """What is known of the model, under the very name it was asked by. Raises NotFound or PolicyInvalid."""
+        found = self._specs.get(ref)
+        if found is None:
+            found = self._specs[ref] = self._spec(ref)
+        return found
+
+    def _spec(self, ref: ModelRef) -> ModelSpec:
         override = override_of(self._overrides, ref)
         shipped = self._shipped(ref, is_declared=override is not None)
         spec = ModelSpec(ref=ref, **{**shipped, "counting": TokenRule(**shipped.get("counting", {}))})

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import attrgetter
 
 from tokenopt_pipeline.domain.fallbacks import Obstacle
-from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, usable
 from tokenopt_pipeline.domain.packing import PackableBlock, too_large
 from tokenopt_pipeline.domain.routing import RoutingPolicy, parse_model_ref
 from tokenopt_pipeline.ports import Models
 
+_tokens = attrgetter("tokens")
 
-@dataclass(slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Finds models with room; looks each of them up once, however many blocks there are."""
+    """Finds models with room."""
 
     routing: RoutingPolicy
     models: Models
     hindered: Hindered
     #: What is asked -> our tokenizer's count of its system prompt and output schema.
     prompts: Mapping[Asks, int]
-    _specs: dict[str, ModelSpec] = field(default_factory=dict)
 
     def parted(
         self, move: Move, blocks: Iterable[PackableBlock]
     ) -> tuple[dict[Move, list[PackableBlock]], dict[int, str]]:
         """(The move to each model of the tier that is the first with room -> its blocks, number of a block that fits into
         none -> why it is not asked)."""
+        blocks = list(blocks)
+        # Where the longest has room, all have.
+        if not blocks or self._of(move, max(blocks, key=_tokens)) == (move, None):
+            return {move: blocks} if blocks else {}, {}
         placed: dict[Move, list[PackableBlock]] = {}
         refused: dict[int, str] = {}
         for block in blocks:
@@ -52,7 +57,4 @@ class Room:
         return elsewhere, problem if elsewhere == move else None
 
     def _problem(self, model: str, block: PackableBlock, asks: Asks) -> str | None:
-        spec = self._specs.get(model)
-        if spec is None:
-            spec = self._specs[model] = self.models.spec(parse_model_ref(model))
-        return too_large(block, spec, prefix_tokens=self.prompts[asks])
+        return too_large(block, self.models.spec(parse_model_ref(model)), prefix_tokens=self.prompts[asks])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+import psycopg
 import pytest
 
 from tokenopt_pipeline.adapters.postgres.connection import connect
@@ -55,6 +56,41 @@ def test_a_run_is_not_done_before_its_last_block_is_enrolled_and_ended(rig: Rig)
     rig.finish(run)
 
     assert runs.close_if_done(run.run_no, now=rig.clock.now())
+
+
+def test_shards_find_their_blocks_in_documents_that_begin_before_them_or_have_none(rig: Rig) -> None:
+    rig.ingest(*clauses(3), name="a")
+    rig.ingest(*(f"{each} Again." for each in clauses(5)), name="b")
+    rig.ingest("Elsewhere.", name="c")
+    run, shards = rig.plan(run={"shard_blocks": 2}), PostgresShards(rig.connection)
+    rig.connection.execute(
+        "with empty as (insert into document (document_id, source_type, reader_version, n_bytes, n_blocks, created_at)"
+        " values (repeat('e', 64), 'text', 1, 1, 0, now()) returning document_no)"
+        " insert into run_document select run_no, document_no, 3 from run, empty"
+    )
+
+    for shard_no, n in enumerate([2, 2, 2, 2, 1]):
+        shard = Shard(run_no=run.run_no, shard_no=shard_no)
+        verdicts = dict.fromkeys(shards.undecided_facts(shard, words_cap=50), KEPT)
+        assert shards.count(shard) == n
+        assert shards.decide(shard, verdicts, words_cap=50, reuse=True) == {"kept": n}
+        assert shards.undecided_facts(shard, words_cap=50) == []
+
+    assert rig.rows("select ordinal from overlay order by 1") == [{"ordinal": i} for i in range(9)]
+
+
+@pytest.mark.parametrize("ordinal", ["1 - block_index", "block_index + 1"], ids=["the other's place", "the next place"])
+def test_overlays_of_one_statement_are_refused_when_they_are_not_in_their_places(rig: Rig, ordinal: str) -> None:
+    rig.ingest(*clauses(2), name="a")
+    rig.ingest("Elsewhere.", name="b")
+    rig.plan()
+
+    with pytest.raises(psycopg.errors.ForeignKeyViolation, match="not all are of blocks that stand there"):
+        rig.connection.execute(
+            "insert into overlay (run_no, block_no, shard_no, ordinal, answer_key, verdict, rule_id, evidence)"
+            f" select run_no, block_no, 0, {ordinal}, gen_random_uuid(), 'keep', 'kept', 'e' from block"
+            " join run_document d using (document_no) where d.first_ordinal = 0".encode()
+        )
 
 
 def test_a_partition_key_leads_to_its_shard(rig: Rig) -> None:

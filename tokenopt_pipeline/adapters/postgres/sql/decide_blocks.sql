@@ -18,30 +18,31 @@ with verdict as (
   where d.run_no = %(run_no)s and d.shard_no = %(shard_no)s
     and b.block_no not in (select o.block_no from overlay o where o.run_no = %(run_no)s and o.shard_no = %(shard_no)s)
 ), judged as (
-  select *, first_value(block_no) over identical as earliest_block_no, first_value(ordinal) over identical as earliest_ordinal
+  select *, %(reuse)s and verdict = 'keep' as may_be_reused,
+    first_value(block_no) over identical as earliest_block_no, first_value(ordinal) over identical as earliest_ordinal
   from undecided
   window identical as (partition by answer_key, verdict order by ordinal)
 ), known as (
   select j.*,
     coalesce(e.block_no, j.earliest_block_no) as first_block_no, coalesce(e.ordinal, j.earliest_ordinal) as first_block_ordinal,
     a.run_no as answered_run_no, a.block_no as answered_block_no,
-    %(reuse)s and j.verdict = 'keep'
+    j.may_be_reused
       and (a.block_no is not null or e.block_no is not null or j.earliest_block_no <> j.block_no) as is_reused
   from judged j
   left join lateral (
     select e.block_no, e.ordinal from repeated_block e
-    where e.run_no = %(run_no)s and e.content_hash = j.content_hash and e.block_type = j.block_type
+    where j.may_be_reused and e.run_no = %(run_no)s and e.content_hash = j.content_hash and e.block_type = j.block_type
       and e.ordinal < j.shard_first_ordinal
     limit 1
   ) e on true
   left join lateral (
     select x.run_no, x.block_no
     from overlay x
-    where x.answer_key = j.answer_key and (x.staged is not null or x.confirmed is not null) and x.run_no <> %(run_no)s
+    where j.may_be_reused and x.answer_key = j.answer_key and (x.staged is not null or x.confirmed is not null) and x.run_no <> %(run_no)s
       and x.status in ('ai_complete', 'confirmed') and (x.call_no is not null or x.status = 'confirmed')
     order by x.status = 'confirmed' desc, x.run_no, x.block_no
     limit 1
-  ) a on %(reuse)s and j.verdict = 'keep'
+  ) a on true
 )
 insert into overlay (run_no, block_no, shard_no, ordinal, answer_key, status, verdict, rule_id, evidence, canonical_run_no, canonical_block_no)
 select %(run_no)s, block_no, %(shard_no)s, ordinal, answer_key,
