@@ -85,13 +85,17 @@ def test_results_come_in_another_order_and_the_same_one_each_time(
     assert [result.custom_id for result in results(client, batch.id)] == first
 
 
-def test_a_shared_prefix_is_written_once_and_read_by_the_rest(client: anthropic.Anthropic, sandbox: Sandbox) -> None:
+def test_a_cold_prefix_is_written_by_every_request_and_read_by_those_of_later_batches(
+    client: anthropic.Anthropic, sandbox: Sandbox
+) -> None:
     marked = {"type": "text", "text": "rule " * 3000, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
-    batch = create(client, 4, system=[marked])
+    batches = [create(client, 4, system=[marked]) for _ in range(2)]
     sandbox.control.advance(TURNAROUND_S)
-    usages = [result.result.message.usage for result in results(client, batch.id) if result.result.type == "succeeded"]
-    assert sum(bool(usage.cache_creation_input_tokens) for usage in usages) == 1
-    assert sum(bool(usage.cache_read_input_tokens) for usage in usages) == 3
+    for batch, (written, read) in zip(batches, ((4, 0), (0, 4)), strict=True):
+        found = [result.result for result in results(client, batch.id)]
+        usages = [each.message.usage for each in found if each.type == "succeeded"]
+        assert sum(bool(usage.cache_creation_input_tokens) for usage in usages) == written
+        assert sum(bool(usage.cache_read_input_tokens) for usage in usages) == read
 
 
 def test_parameters_are_looked_at_when_the_item_is_answered(client: anthropic.Anthropic, sandbox: Sandbox) -> None:
