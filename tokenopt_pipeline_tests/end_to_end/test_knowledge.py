@@ -206,5 +206,6 @@ def test_batches_carry_what_their_packs_carry_of_references(terminal: Terminal) 
     assert_whole(whole)
     assert found["contexts"] == {"retrieved": {"retrieved": 6}}
     assert whole["contexts"] == {"full": {"critical": 6}}
-    assert found["batches"] == whole["batches"] == 1
+    # What is whole is long enough to be kept, so that one request goes first for the others.
+    assert (found["batches"], whole["batches"]) == (1, 2)
     assert found["tokens"]["input"] < whole["tokens"]["input"] / 5
