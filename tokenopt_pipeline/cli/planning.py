@@ -22,7 +22,7 @@ from tokenopt_pipeline.domain.reuse import Asking, why_not_reused
 from tokenopt_pipeline.domain.routing import parse_model_ref
 from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
 from tokenopt_pipeline.stages.plan import RunRequest, learn, recipe_of, run_mode
-from tokenopt_pipeline.stages.predict import predict_run
+from tokenopt_pipeline.stages.predict import PredictedRoute, predict_run
 
 # Runs of which it is said why their answers are not taken.
 _MOST_RUNS = 3
@@ -57,7 +57,9 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         "policy_sources": dict(request.resolved.sources),
         "mode": run_mode(request),
         "modes": {model: asdict(mode) for model, mode in predicted.modes.items()},
-        "waits": {model: _wait(policy, model) for model, mode in predicted.modes.items() if mode.name == "async"},
+        "waits": {
+            route.model: _wait(policy, route) for route in predicted.routes if route.is_chosen and route.mode == "async"
+        },
         "shards": -(-predicted.blocks // policy.run.shard_blocks),
         "blocks": predicted.blocks,
         "outcomes": {
@@ -107,11 +109,12 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _wait(policy: Policy, model: str) -> dict[str, Any]:
+def _wait(policy: Policy, route: PredictedRoute) -> dict[str, Any]:
     """How long an answer in batches may take."""
     bridge = policy.bridge
-    expected, most = batches_in_a_row(policy.batches, max_turns=bridge.max_turns if bridge.enabled else None)
-    hours = LIMITS[parse_model_ref(model).provider].expires_h
+    max_turns = bridge.max_turns if bridge.enabled else None
+    expected, most = batches_in_a_row(policy.batches, max_turns=max_turns, is_primed=route.is_primed)
+    hours = LIMITS[parse_model_ref(route.model).provider].expires_h
     # Only conversations look at the deadline between two batches.
     deadline_h = policy.batches.deadline_h or None if bridge.enabled else None
     return {"batches": expected, "batches_most": most, "batch_h": hours, "deadline_h": deadline_h}

@@ -96,12 +96,14 @@ def longest_h(provider: str, *, converses: bool) -> int:
     return LIMITS[provider].expires_h * (FEWEST_TURNS if converses else 1)
 
 
-def batches_in_a_row(policy: BatchPolicy, *, max_turns: int | None) -> tuple[int, int]:
-    """(Batches that an answer is expected to take, one after the other, and at most). `max_turns` of conversations; None: no tools.
+def batches_in_a_row(policy: BatchPolicy, *, max_turns: int | None, is_primed: bool) -> tuple[int, int]:
+    """(Batches that an answer is expected to take, one after the other, and at most).
 
-    A batch that brings a turn is none of `rounds`, which the plain call after a conversation may still take.
+    `max_turns` is of conversations; None: no tools. A batch that brings a turn is none of `rounds`, which the plain call after a
+    conversation may still take. `is_primed`: most answers wait for the batch of the one that goes first.
     """
-    return (1, policy.rounds) if max_turns is None else (min(FEWEST_TURNS, max_turns), max_turns + policy.rounds)
+    expected, most = (1, 0) if max_turns is None else (min(FEWEST_TURNS, max_turns), max_turns)
+    return expected + is_primed, most + policy.rounds + is_primed
 
 
 def primes(policy: BatchPolicy, provider: str) -> bool:

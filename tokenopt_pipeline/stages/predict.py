@@ -9,8 +9,9 @@ from decimal import Decimal
 from functools import partial
 from itertools import groupby
 
-from tokenopt_pipeline.domain.batch_policy import Mode
+from tokenopt_pipeline.domain.batch_policy import Mode, primes
 from tokenopt_pipeline.domain.batches import supports_batches
+from tokenopt_pipeline.domain.caching import MARKED
 from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
 from tokenopt_pipeline.domain.encoding import answer_form
@@ -54,6 +55,8 @@ class PredictedRoute:
     is_chosen: bool
     #: Answers that lengths were learnt from; 0: they are estimated from the schema alone, which is an upper estimate.
     learnt_from: int
+    #: Whether one request goes first in a batch of its own, so that the others find the prefix kept.
+    is_primed: bool
     cache_reason: str
     forecast: Forecast
 
@@ -301,6 +304,7 @@ class _Planner:
             mode=mode,
             is_chosen=is_chosen,
             learnt_from=max((length.answers for length in lengths.values()), default=0),
+            is_primed=mode == "async" and cache.ttl in MARKED and primes(policy.batches, model.ref.provider),
             cache_reason=cache.reason,
             forecast=told,
         )

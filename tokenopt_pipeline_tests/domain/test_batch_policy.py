@@ -85,10 +85,11 @@ def test_blocks_leave_the_last_round_as_the_policy_says() -> None:
 
 def test_an_answer_takes_one_batch_and_a_conversation_two_and_both_have_a_bound() -> None:
     policy = BatchPolicy(rounds=3)
-    assert batches_in_a_row(policy, max_turns=None) == (1, 3)
-    assert batches_in_a_row(policy, max_turns=6) == (2, 9)
+    assert batches_in_a_row(policy, max_turns=None, is_primed=False) == (1, 3)
+    assert batches_in_a_row(policy, max_turns=None, is_primed=True) == (2, 4)
+    assert batches_in_a_row(policy, max_turns=6, is_primed=False) == (2, 9)
     # A model that may be asked once answers at once.
-    assert batches_in_a_row(policy, max_turns=1) == (1, 4)
+    assert batches_in_a_row(policy, max_turns=1, is_primed=False) == (1, 4)
 
 
 @pytest.mark.parametrize(
