@@ -5,6 +5,8 @@ WORKERS ?= 2
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+# Every process of a run and of a test would compile the product again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test coverage check up down clean
 help:
