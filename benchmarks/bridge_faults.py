@@ -200,7 +200,8 @@ def main() -> int:
                 for case in CASES:
                     for mode in _MODES:
                         row = measured(case, mode, vendor, url, sandbox)
-                        broken += 0 if isinstance(row, str) else bool(row.broken)
+                        # A run that stops before anything is asked is right in one case only.
+                        broken += bool(row.broken) if isinstance(row, Row) else "command" not in case.bridge
                         print(line_of(case.name, mode, row), flush=True)
         finally:
             EmbeddedServer(settings.home / "postgres").down()
