@@ -44,6 +44,8 @@ class Case:
     """One thing that goes wrong."""
 
     name: str
+    #: What its line says when it has really gone wrong.
+    shows: str = "answered with tools"
     tools: tuple[str, ...] = ("echo",)
     turns: int = 1
     parallel: int = 1
@@ -58,24 +60,33 @@ class Case:
 _LONG: dict[str, Any] = {"result_bytes": 1_048_576, "max_tokens": 10_000_000, "max_usd": None}
 CASES = (
     Case(name="nothing"),
-    Case(name="a call hangs", tools=("hang",)),
-    Case(name="the server crashes in a call", tools=("crash",)),
-    Case(name="a result breaks its own schema", tools=("lie",)),
-    Case(name="a result lacks what its schema promises", tools=("silent",)),
-    Case(name="the server raises", tools=("raise",)),
-    Case(name="the tool says that it failed", tools=("fail",)),
+    Case(name="a call hangs", shows="4 told as tool errors", tools=("hang",)),
+    Case(name="the server crashes in a call", shows="4 told as tool errors", tools=("crash",)),
+    Case(name="a result breaks its own schema", shows="4 told as tool errors", tools=("lie",)),
+    Case(name="a result lacks what its schema promises", shows="4 told as tool errors", tools=("silent",)),
+    Case(name="the server raises", shows="4 told as tool errors", tools=("raise",)),
+    Case(name="the tool says that it failed", shows="4 told as tool errors", tools=("fail",)),
     Case(name="a result has 10 MB", tools=("big",), arguments={"big": {"n_bytes": 10_000_000}}),
     Case(name="a result gives orders and answers", tools=("inject",)),
-    Case(name="an unknown tool", tools=("nowhere",)),
-    Case(name="arguments that are no JSON", arguments={"echo": "{text: "}),
-    Case(name="arguments that break the tool's schema", arguments={"echo": {"words": 3}}),
-    Case(name="three identical calls a turn", parallel=3, arguments={"echo": {"text": "the same"}}),
-    Case(name="the model never stops calling", turns=99),
-    Case(name="more calls than allowed", turns=2, parallel=4, bridge={"max_tool_calls": 3}),
-    Case(name="more tokens than allowed", turns=3, bridge={"max_tokens": 4500}),
-    Case(name="more dollars than allowed", turns=3, bridge={"max_usd": 0.0002}),
+    Case(name="an unknown tool", shows="4 told as tool errors", tools=("nowhere",)),
+    Case(name="arguments that are no JSON", shows="4 told as tool errors", arguments={"echo": "{text: "}),
+    Case(
+        name="arguments that break the tool's schema", shows="4 told as tool errors", arguments={"echo": {"words": 3}}
+    ),
+    Case(name="three identical calls a turn", shows="| 12 / 4 |", parallel=3, arguments={"echo": {"text": "the same"}}),
+    Case(name="the model never stops calling", shows="asked plainly: turns 4", turns=99),
+    Case(
+        name="more calls than allowed",
+        shows="asked plainly: tool_calls 4",
+        turns=2,
+        parallel=4,
+        bridge={"max_tool_calls": 3},
+    ),
+    Case(name="more tokens than allowed", shows="asked plainly: tokens 4", turns=3, bridge={"max_tokens": 4500}),
+    Case(name="more dollars than allowed", shows="asked plainly: dollars 4", turns=3, bridge={"max_usd": 0.0004}),
     Case(
         name="the conversation outgrows the model",
+        shows="asked plainly: rejected 4",
         tools=("big",),
         parallel=4,
         bridge=_LONG,
@@ -88,7 +99,7 @@ CASES = (
         bridge={"max_usd": 0.05},
         policy={"run": {"budget_usd": "0.13"}},
     ),
-    Case(name="the server does not start", bridge={"command": ["/bin/false"]}),
+    Case(name="the server does not start", shows="stops after 0 provider calls", bridge={"command": ["/bin/false"]}),
 )
 
 
@@ -200,9 +211,10 @@ def main() -> int:
                 for case in CASES:
                     for mode in _MODES:
                         row = measured(case, mode, vendor, url, sandbox)
-                        # A run that stops before anything is asked is right in one case only.
-                        broken += bool(row.broken) if isinstance(row, Row) else "command" not in case.bridge
-                        print(line_of(case.name, mode, row), flush=True)
+                        line = line_of(case.name, mode, row)
+                        is_broken = "BROKEN" in line or case.shows not in line
+                        broken += is_broken
+                        print(line + (f" **expected: {case.shows}**" if is_broken else ""), flush=True)
         finally:
             EmbeddedServer(settings.home / "postgres").down()
     print(f"{len(CASES) * len(_MODES)} runs, {broken} broken")
