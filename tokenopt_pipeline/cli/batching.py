@@ -273,10 +273,11 @@ def _plain(value: Any) -> Any:
 def _line(told: Mapping[str, Any]) -> str:
     done = "—" if told["n_done"] is None else f"{told['n_done']:,}"
     problem = f"  {told['problem']}" if told["problem"] else ""
+    first = "  goes first for the others" if told["primes"] else ""
     state = told["state"] if told["outcome"] is None else f"{told['state']} ({told['outcome']})"
     return (
         f"{told['batch']:>6}  {told['run']} shard {told['shard']}  {told['model']}  round {told['round']}  {state:<20}  "
-        f"{done} of {told['n_requests']:,}  since {told['intended_at'][:19]}  {told['batch_id'] or '—'}{problem}"
+        f"{done} of {told['n_requests']:,}  since {told['intended_at'][:19]}  {told['batch_id'] or '—'}{first}{problem}"
     )
 
 

@@ -28,11 +28,13 @@ def test_a_run_is_submitted_and_collected_later(module_terminal: Terminal, sandb
     (first,) = outstanding(module_terminal)
     assert (first["state"], first["n_requests"], first["primes"] is None) == ("submitted", 1, False)
     assert first["usd_ceiling"] > 0
+    assert "goes first for the others" in module_terminal.tok("batches", "list").out
     sandbox.control.advance(60)
     collected = module_terminal.tok("batches", "collect", "--json").json()
     assert (len(collected["collected"]), collected["outstanding"], collected["problems"]) == (1, 1, {})
     (batch,) = outstanding(module_terminal)
     assert (batch["state"], batch["n_requests"]) == ("submitted", submitted["packs"] - 1)
+    assert "goes first" not in module_terminal.tok("batches", "list").out
     sandbox.control.advance(60)
     collected = module_terminal.tok("batches", "collect", "--json").json()
     assert (len(collected["collected"]), collected["outstanding"], collected["problems"]) == (1, 0, {})

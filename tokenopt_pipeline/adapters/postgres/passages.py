@@ -22,7 +22,7 @@ from tokenopt_pipeline.domain.triggers import Trigger, TriggerKind
 if TYPE_CHECKING:
     import numpy as np
 
-# Postings read for one query, the rarest words first: bounds its time, at about 0.15 microseconds a posting of a large index.
+# Postings read for one query, the rarest words first: bounds its time in a large index.
 _MOST_POSTINGS = 40_000
 _LEAST_WIDTH = 100
 # A query of more words is a text, not a name.
