@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.postgres.connection import Connection
+from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
 from tokenopt_pipeline_tests.postgres_servers import database_copy
 from tokenopt_pipeline_tests.stages.rig import Rig, empty
+from tokenopt_pipeline_tests.stages.rounds_rig import open_host
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +31,15 @@ def database_url(stages_database: str) -> str:
 @pytest.fixture
 def rig(connection: Connection) -> Rig:
     return Rig(connection=connection)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[McpHost]:
+    with open_host() as opened:
+        yield opened

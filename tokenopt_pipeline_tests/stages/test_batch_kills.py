@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,17 +11,11 @@ from tokenopt_pipeline.adapters.postgres.batches import PostgresBatches
 from tokenopt_pipeline.domain.batches import BatchOutcome
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import RunKind
-from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline_tests.factories import a_request
 from tokenopt_pipeline_tests.stages.batch_rig import MODELS, VENDORS, BatchRig
 from tokenopt_pipeline_tests.stages.killed_batches import POINTS, killed
 from tokenopt_pipeline_tests.stages.rig import Rig
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.fixture(params=VENDORS)

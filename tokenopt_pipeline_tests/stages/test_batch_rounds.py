@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -16,16 +15,10 @@ from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.domain import batches as domain_batches
 from tokenopt_pipeline.domain.errors import BudgetExceeded, FatalForRun, RequestRejected
 from tokenopt_pipeline.domain.runs import Run, Shard
-from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline.stages import submit
 from tokenopt_pipeline_tests.stages.batch_rig import BatchRig
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.fixture

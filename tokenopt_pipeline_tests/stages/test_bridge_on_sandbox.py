@@ -26,7 +26,7 @@ from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.tool_servers import ToolServer
 from tokenopt_pipeline.mcp_server import run_server
 from tokenopt_pipeline.ports import Provider
-from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline.stages.bridge import Bridge, BridgeOutcome
 from tokenopt_pipeline_tests.factories import a_model, a_prompt_block, a_request, a_schema
 from tokenopt_pipeline_tests.mcp_server.conftest import Reading
@@ -54,12 +54,6 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "openai:reasoning": {"thinking": '{"effort":"low"}'},
 }
 _TOOLS = ("get_block_batch", "lookup_previous_results", "search_style_rules")
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

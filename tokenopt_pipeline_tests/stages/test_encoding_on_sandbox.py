@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
 from tokenopt_pipeline.adapters.model_table import ModelTable
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Run
-from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline_tests.stages.rig import Rig
 
 _MODEL = ModelRef(provider="anthropic", model="claude-sonnet-5-5")
@@ -41,12 +40,6 @@ _ADVERSARIAL = [
     "n: 2\u2028n: 3\u2029 \x85 \\u2028 \\",
     "0" * 3_000,
 ]
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
 
 
 def _values(rig: Rig, sandbox: Sandbox, **policy: Any) -> tuple[Run, dict[str, Any]]:

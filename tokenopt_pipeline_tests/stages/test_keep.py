@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -17,7 +16,7 @@ from tokenopt_pipeline.assembly import Backend, line_on
 from tokenopt_pipeline.domain.errors import ProviderUnavailable
 from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
-from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline.stages.line import Line
 from tokenopt_pipeline_tests.factories import a_schema_document
 from tokenopt_pipeline_tests.stages.rig import OneSupply, Rig, clauses
@@ -54,12 +53,6 @@ class Keeper:
     def forget(self, name: str, *, timeout_s: float) -> None:
         self.said.append("forget")
         self.provider.forget(name, timeout_s=timeout_s)
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tokenopt_pipeline.adapters.postgres.batches import PostgresBatches
 from tokenopt_pipeline.domain.runs import Run, Shard
-from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline_tests.factories import a_schema_document
 from tokenopt_pipeline_tests.stages.batch_rig import BatchRig
 from tokenopt_pipeline_tests.stages.killed_batches import POINTS, killed
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.fixture

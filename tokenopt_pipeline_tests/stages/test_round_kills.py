@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.domain.runs import Run, Shard
-from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline_tests.stages.batch_rig import VENDORS, BatchRig
 from tokenopt_pipeline_tests.stages.killed_batches import killed
 from tokenopt_pipeline_tests.stages.killed_rounds import GIVING_UP, POINTS, work_until_killed
 from tokenopt_pipeline_tests.stages.rig import Rig
-from tokenopt_pipeline_tests.stages.rounds_rig import RoundsRig, open_host, opens
+from tokenopt_pipeline_tests.stages.rounds_rig import RoundsRig, opens
 
 _NOTHING = {"lost": 0, "failed": 0, "doubled": 0}
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[McpHost]:
-    with open_host() as opened:
-        yield opened
 
 
 #: Points between our tables and no vendor are the same for all three: one stands for the others there.

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tokenopt_pipeline.adapters.mcp_client import McpHost
 from tokenopt_pipeline.adapters.postgres.findings import PostgresFindings
-from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline_tests.stages.batch_rig import VENDORS, BatchRig
 from tokenopt_pipeline_tests.stages.rig import Rig
-from tokenopt_pipeline_tests.stages.rounds_rig import THINKERS, RoundsRig, open_host, opens
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[McpHost]:
-    with open_host() as opened:
-        yield opened
+from tokenopt_pipeline_tests.stages.rounds_rig import THINKERS, RoundsRig, opens
 
 
 @pytest.fixture(params=VENDORS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -17,25 +16,13 @@ from tokenopt_pipeline.assembly import RunTables
 from tokenopt_pipeline.cli.figures import summary_lines
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.domain.tool_servers import ToolServer
-from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline_tests.stages.batch_rig import BatchRig
 from tokenopt_pipeline_tests.stages.rig import Rig
-from tokenopt_pipeline_tests.stages.rounds_rig import RoundsRig, open_host, opens
+from tokenopt_pipeline_tests.stages.rounds_rig import RoundsRig, opens
 from tokenopt_pipeline_tests.tool_servers import faulty
 
 GOOD = {"lost": 0, "failed": 0, "doubled": 0}
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[McpHost]:
-    with open_host() as opened:
-        yield opened
 
 
 def rig_of(rig: Rig, sandbox: Sandbox, host: McpHost, url: str) -> RoundsRig:
