@@ -55,9 +55,7 @@ class Keeping:
 
     #: The lifetime that requests ask for; None: it is not kept.
     ttl: str | None
-    #: Requests that cannot find it.
-    first: int = 1
-    #: Shares of the others that find it: at worst, as is usual.
+    #: Shares of the requests after the first that find it: at worst, as is usual.
     low_share: float = 1.0
     share: float = 1.0
 
@@ -70,8 +68,6 @@ class Load:
     #: Longest input at the low price; None: length makes no difference.
     cliff_tokens: int | None = None
     packs: int = 0
-    #: Shards with packs.
-    shards: int = 0
     blocks: int = 0
     #: Guarded tokens of all lines.
     line_tokens: int = 0
@@ -83,7 +79,6 @@ class Load:
     def add(self, packs: Iterable[PlannedPack], *, prefix_tokens: int) -> None:
         """Adds the packs of a shard behind a prefix of so many tokens (our tokenizer's count)."""
         shared = self.model.billed_tokens(prefix_tokens) + self.model.request_overhead_tokens
-        before = self.packs
         for pack in packs:
             if self.cliff_tokens is not None and shared + pack.input_tokens > self.cliff_tokens:
                 self.dear.append(pack)
@@ -92,7 +87,6 @@ class Load:
             self.line_tokens += pack.input_tokens
             self.max_tokens += pack.max_tokens
             self.answers.add(pack.output_tokens, max(pack.bound_tokens - pack.output_tokens, 0))
-        self.shards += self.packs > before
 
 
 def forecast(
@@ -184,10 +178,10 @@ def scaled(usage: TokenUsage, factor: float) -> TokenUsage:
 
 
 def usage_of(calls: int, shared: int, lines: int, output: int, keeping: Keeping) -> TokenUsage:
-    """What so many calls are billed: the first write the shared prefix where it is kept, and so do others that miss it."""
+    """What so many calls are billed: the first writes the shared prefix where it is kept, and so do others that miss it."""
     if keeping.ttl is None or calls == 0:
         return TokenUsage(input_uncached=calls * shared + lines, output=output)
-    read = round((calls - min(keeping.first, calls)) * keeping.share) * shared
+    read = round((calls - 1) * keeping.share) * shared
     written = calls * shared - read
     if keeping.ttl == AUTOMATIC:
         return TokenUsage(input_uncached=written + lines, cache_read=read, output=output)

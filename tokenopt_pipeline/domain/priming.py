@@ -66,15 +66,15 @@ def whose_turn(
 ) -> Turn:
     """Whether so many packs of a shard with one prefix go, or wait for the first of them.
 
-    One goes first once per shard and prefix. When it has kept nothing, or its batch was looked at too late, the others do not
-    ask for the prefix to be kept; `converses`: they do, since turns of theirs will come back to it. Where another shard has
-    just kept it, nobody has to go first.
+    One goes first for all shards of the run, and their packs wait for it. When it has kept nothing, or its batch was looked at
+    too late, the others of its shard do not ask for the prefix to be kept; `converses`: they do, since turns of theirs will
+    come back to it. Every other shard then has one that goes first by itself, so that nobody waits for more than two batches.
     """
     if ttl not in MARKED or not primes(policy, provider):
         return Turn.GO
     ours = [batch for batch in known if batch.key == key]
     here = [batch for batch in ours if batch.shard_no == shard_no]
-    if any(batch.is_open for batch in here):
+    if any(batch.is_open for batch in here) or (ours and all(batch.is_open for batch in ours)):
         return Turn.WAIT
     if any(batch.is_warm(now) for batch in ours):
         return Turn.GO

@@ -270,7 +270,7 @@ class _Planner:
         policy, model, prompt = self.request.resolved.policy, load.model, self.prompts[asks]
         is_first_pass = asks is Asks.CLASSIFICATION
         requests = sum(o.packs for (_, ref, asked), o in self._loads.items() if (ref, asked) == (model.ref, asks))
-        sharing = Sharing(requests=requests, of_all=self.packs, mode=mode, shards=load.shards)
+        sharing = Sharing(requests=requests, of_all=self.packs, mode=mode)
         costs = prefix_costs(policy, model, self.prices, sharing)
         context = NO_CONTEXT
         if not is_first_pass:
@@ -279,7 +279,7 @@ class _Planner:
         # Multiples of the plain price are the same in both modes.
         cache = plan_run_cache(policy, model, self.prices, sharing, prefix_tokens=shared)
         lengths = {} if is_first_pass else self.learned.answers_of(model.ref)
-        keeping = keeping_of(policy.batches, model, cache, mode=mode, shards=load.shards)
+        keeping = keeping_of(policy.batches, model, cache, mode=mode)
         converses = policy.bridge.enabled and not is_first_pass
         # Tools and references make it another prefix than the one that was learnt.
         is_plain = not (is_first_pass or converses or context.tokens)

@@ -61,13 +61,6 @@ class Sharing:
     #: Requests of the run, to whatever model.
     of_all: int
     mode: str
-    #: In batches each of so many shards keeps the prefix by itself, since their first batches go at the same time.
-    shards: int = 1
-
-    @property
-    def together(self) -> int:
-        """Requests for which it is kept once."""
-        return -(-self.requests // self.shards) if self.mode == "async" else self.requests
 
 
 def plan_run_cache(
@@ -79,7 +72,7 @@ def plan_run_cache(
         policy.caching,
         model,
         prefix_tokens=prefix_tokens,
-        expected_requests=sharing.together,
+        expected_requests=sharing.requests,
         spacing_s=expected_spacing_s(
             requests=sharing.requests, of_all=sharing.of_all, concurrency=policy.calls.concurrency, mode=mode
         ),
@@ -93,12 +86,12 @@ def plan_run_cache(
     )
 
 
-def keeping_of(policy: BatchPolicy, model: ModelSpec, plan: CachePlan, *, mode: str, shards: int) -> Keeping:
+def keeping_of(policy: BatchPolicy, model: ModelSpec, plan: CachePlan, *, mode: str) -> Keeping:
     """How often requests are expected to find what the plan keeps."""
     if mode != "async" or plan.ttl not in MARKED:
         return Keeping(ttl=plan.ttl)
     share = hit_share(policy, model.ref.provider, mode=mode)
-    return Keeping(ttl=plan.ttl, first=shards, share=share, low_share=min(share, LEAST_HIT_SHARE))
+    return Keeping(ttl=plan.ttl, share=share, low_share=min(share, LEAST_HIT_SHARE))
 
 
 def limits_on(
@@ -130,7 +123,7 @@ def prefix_costs(policy: Policy, model: ModelSpec, prices: Prices, sharing: Shar
 
     def shared(tokens: int) -> Decimal | None:
         plan = plan_run_cache(policy, model, prices, sharing, prefix_tokens=tokens)
-        return shared_usd(usd, model.billed_tokens(tokens), calls=sharing.together, ttl=plan.ttl)
+        return shared_usd(usd, model.billed_tokens(tokens), calls=sharing.requests, ttl=plan.ttl)
 
     usd = partial(prices.usd, model.ref)
     return PrefixCosts(shared=shared, usd=usd)
@@ -189,8 +182,7 @@ def pack_blocks(
     per_model = Counter(str(move.route.model) for move, _, _ in planned)
 
     def shared_by(name: str, requests: int) -> Sharing:
-        requests, shards = requests * run.n_shards, run.n_shards
-        return Sharing(requests=requests, of_all=len(planned) * shards, mode=modes[name], shards=shards)
+        return Sharing(requests=requests * run.n_shards, of_all=len(planned) * run.n_shards, mode=modes[name])
 
     def costs(model: ModelSpec) -> PrefixCosts:
         name = str(model.ref)

@@ -60,20 +60,13 @@ def test_the_first_call_writes_what_the_others_read(ttl: str | None, expected: T
 
 
 def test_whoever_does_not_find_the_prefix_writes_it_again() -> None:
-    keeping = Keeping(ttl=LONG, first=2, share=0.5, low_share=0.25)
+    keeping = Keeping(ttl=LONG, share=0.5, low_share=0.25)
     assert usage_of(10, 1_000, 50, 7, keeping) == TokenUsage(
         input_uncached=50, cache_write_1h=6_000, cache_read=4_000, output=7
     )
     told = _forecast(_load(*[_pack()] * 10), keeping=keeping)
-    assert (told.low.usage.cache_write_1h, told.expected.usage.cache_write_1h) == (2_000, 6_000)
+    assert (told.low.usage.cache_write_1h, told.expected.usage.cache_write_1h) == (1_000, 6_000)
     assert told.high.usage.cache_write_1h > 7_000
-
-
-def test_a_load_counts_shards_that_have_packs() -> None:
-    load = _load(_pack())
-    for packs in ([], [_pack(), _pack()]):
-        load.add(packs, prefix_tokens=900)
-    assert load.shards == 2
 
 
 def test_no_calls_are_billed_nothing() -> None:

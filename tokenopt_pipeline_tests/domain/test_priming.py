@@ -45,12 +45,17 @@ def batch(*, shard_no: int = 0, key: str = "k", ended_min: int | None = None, ha
         ([batch(ended_min=49)], Turn.GO_PLAIN),
         ([batch(ended_min=1, has_kept=False)], Turn.GO_PLAIN),
         ([batch(key="other")], Turn.FIRST),
-        ([batch(shard_no=1)], Turn.FIRST),
+        ([batch(shard_no=1)], Turn.WAIT),
         ([batch(shard_no=1, ended_min=47)], Turn.GO),
         ([batch(shard_no=1, ended_min=49)], Turn.FIRST),
+        ([batch(shard_no=1, ended_min=49), batch(shard_no=2)], Turn.FIRST),
+        ([batch(shard_no=1, ended_min=49), batch(shard_no=2, ended_min=1)], Turn.GO),
+        ([batch(shard_no=1, ended_min=1, has_kept=False)], Turn.FIRST),
     ],
 )
-def test_one_goes_first_once_per_shard_and_the_others_wait_for_it(known: list[PrimingBatch], expected: Turn) -> None:
+def test_one_goes_first_for_all_shards_and_after_a_disappointment_for_its_own(
+    known: list[PrimingBatch], expected: Turn
+) -> None:
     assert turn(*known) is expected
 
 

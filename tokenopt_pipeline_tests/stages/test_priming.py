@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,29 @@ def planned(rig: BatchRig, **policy: Any) -> tuple[Run, Shard]:
     line.decide(run, shard)
     line.pack(run, shard)
     return run, shard
+
+
+def planned_shards(batches: BatchRig) -> tuple[Run, list[Shard]]:
+    """The same as two shards of five packs."""
+    run, first = planned(batches, run={"shard_blocks": 20})
+    second, line = replace(first, shard_no=1), batches.line()
+    line.decide(run, second)
+    line.pack(run, second)
+    return run, [first, second]
+
+
+def finish(batches: BatchRig, run: Run, shards: list[Shard]) -> None:
+    """Lets time pass, and looks after all shards, until nothing is outstanding."""
+    line = batches.line()
+    for _ in range(6):
+        for shard in shards:
+            line.advance(run, shard)
+            line.reconcile(run, shard)
+        if not batches.open_batches():
+            return
+        batches.pass_time(600)
+        batches.watch(line)
+    raise AssertionError(f"still outstanding: {batches.open_batches()}")
 
 
 def sizes(batches: BatchRig) -> list[tuple[int, bool]]:
@@ -108,6 +132,39 @@ def test_a_shard_whose_first_request_is_under_way_is_not_taken_for_forgotten(bat
     batches.clock.ahead_s += 3_600
     store, now = PostgresBatches(batches.rig.connection), batches.clock.now()
     assert store.lease("l", most=9, until=now, idle_since=now, now=now) == []
+
+
+def test_all_shards_of_a_run_wait_for_one_request(batches: BatchRig) -> None:
+    run, shards = planned_shards(batches)
+    made = [batches.line().submit(run, shard) for shard in shards]
+    assert made == [{"batches": 1, "requests": 1}, {"batches": 0, "requests": 0}]
+    store = PostgresBatches(batches.rig.connection)
+
+    def leased(lease: str) -> list[Shard]:
+        now = batches.clock.now()
+        return store.lease(lease, most=9, until=now, idle_since=now, now=now)
+
+    assert leased("a") == []
+    batches.pass_time(600)
+    batches.watch()
+    assert leased("b") == shards[:1]
+    batches.line().advance(run, shards[0])
+    assert leased("c") == shards[1:]
+    finish(batches, run, shards)
+    assert sizes(batches) == [(1, True), (4, False), (5, False)]
+    assert billed(batches) == (1, 9)
+    assert batches.figures(run) == {"lost": 0, "failed": 0, "doubled": 0, "made": 3, "intended": 3}
+
+
+def test_when_the_one_request_brings_nothing_every_other_shard_has_one_of_its_own(batches: BatchRig) -> None:
+    batches.sandbox.control.set_faults({"batches": {"scripted": [{"fault": "item_errored", "nth": 1}]}})
+    run, shards = planned_shards(batches)
+    for shard in shards:
+        batches.line().submit(run, shard)
+    finish(batches, run, shards)
+    assert sizes(batches) == [(1, True), (5, False), (1, True), (4, False)]
+    assert billed(batches) == (1, 4)
+    assert batches.figures(run)["failed"] == 0
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -6,7 +6,9 @@ with ready as (
   where r.state = 'open' and p.state = 'open' and p.mode = 'async' and p.created_at <= %(idle_since)s
     and not exists (select from batch_request q join batch b using (batch_no) where q.pack_no = p.pack_no and b.state <> 'closed')
     and not exists (select from batch b where b.run_no = p.run_no and b.shard_no = p.shard_no
-                    and (b.state = 'intended' or b.primes is not null and b.state <> 'closed' or b.closed_at > %(idle_since)s))
+                    and (b.state = 'intended' or b.closed_at > %(idle_since)s))
+    -- One that goes first may be of another shard.
+    and not exists (select from batch b where b.run_no = p.run_no and b.primes is not null and b.state <> 'closed')
 ), free as (
   select y.run_no, y.shard_no from ready y left join batch_lease l using (run_no, shard_no)
   where l.until is null or l.until <= %(now)s
