@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from tokenopt_pipeline.adapters.model_table import override_of, undated
 from tokenopt_pipeline.domain.model_overrides import ModelOverride
@@ -20,6 +22,9 @@ _LONG_WRITES_COST_TWICE = frozenset({"openai"})
 _STORAGE_USD = {"google/gemini-3.8-flash": Decimal("0.50")}
 
 _ORDINARY = TokenUsage(input_uncached=1_000, output=1_000)
+
+# Every shard asks for the same few dozen prices of each of its models; what single calls cost passes through beside them.
+_REMEMBERED = 1_024
 
 
 class ListPrices:
@@ -50,13 +55,15 @@ class ListPrices:
         return None if written is None else listed + written * usage.cache_write_1h / usage.input_total
 
     def _listed(self, model: ModelRef, usage: TokenUsage) -> Decimal | None:
-        plain = _listed_usd(model, usage)
-        if plain is None or self._batch_share is None:
-            return plain
+        now = datetime.now(UTC)  # noqa: TID251 - a list says what a model costs at a time of day and from a date on
+        minute = now.replace(second=0, microsecond=0)
+        if self._batch_share is None:
+            return _listed_usd(model, usage, minute)
         # A model without a price for batches is given its plain one. Classes that cost the same in batches are no sign of it.
-        if _listed_usd(model, _ORDINARY, processing="batch") == _listed_usd(model, _ORDINARY):
-            return plain * self._batch_share
-        return _listed_usd(model, usage, processing="batch")
+        if _listed_usd(model, _ORDINARY, minute, "batch") != _listed_usd(model, _ORDINARY, minute):
+            return _listed_usd(model, usage, minute, "batch")
+        plain = _listed_usd(model, usage, minute)
+        return None if plain is None else plain * self._batch_share
 
     def storage_usd_per_hour(self, model: ModelRef, tokens: int) -> Decimal | None:
         """Dollars for keeping so many tokens of a prefix for an hour; None when no price is known."""
@@ -68,7 +75,9 @@ class ListPrices:
         return None if per_million is None else per_million * tokens / 1_000_000
 
 
-def _listed_usd(model: ModelRef, usage: TokenUsage, *, processing: str | None = None) -> Decimal | None:
+@lru_cache(maxsize=_REMEMBERED)
+def _listed_usd(model: ModelRef, usage: TokenUsage, minute: datetime, processing: str | None = None) -> Decimal | None:
+    """What the list says at that minute: lists change prices at minutes, so what is remembered is what would be found."""
     # Only who asks for a price waits for the library, which takes a quarter of a second to import.
     from genai_prices import Usage, calc_price
 
@@ -82,8 +91,13 @@ def _listed_usd(model: ModelRef, usage: TokenUsage, *, processing: str | None = 
     # The list has some models under some dates only.
     for name in dict.fromkeys((model.model, undated(model.model))):
         try:
-            context = None if processing is None else {"processing": processing}
-            return calc_price(counted, name, provider_id=model.provider, price_context=context).total_price
+            return calc_price(
+                counted,
+                name,
+                provider_id=model.provider,
+                genai_request_timestamp=minute,
+                price_context=None if processing is None else {"processing": processing},
+            ).total_price
         except LookupError:
             continue
     return None

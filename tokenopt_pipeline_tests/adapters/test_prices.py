@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import socket
+from datetime import UTC, datetime
 from decimal import Decimal
 
+import genai_prices
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tokenopt_pipeline.adapters import prices
 from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.domain.model_overrides import parse_models
 from tokenopt_pipeline.domain.places import Places
@@ -156,3 +161,74 @@ def test_a_price_that_a_policy_declares_is_multiplied_by_its_share() -> None:
 
 def test_a_model_without_a_price_has_none_in_batches() -> None:
     assert ListPrices().in_batches(0.5).usd(parse_model_ref("openai/no-such-model"), TokenUsage(output=1)) is None
+
+
+_TOKENS = st.integers(0, 1_000_000)
+_USAGES = st.builds(
+    TokenUsage,
+    input_uncached=_TOKENS,
+    cache_write_5m=_TOKENS,
+    cache_write_1h=_TOKENS,
+    cache_read=_TOKENS,
+    output=_TOKENS,
+)
+_MODELS = st.sampled_from(
+    [
+        "anthropic/claude-haiku-5-5",
+        "anthropic/claude-sonnet-4-5-20250929",
+        "openai/gpt-6-luna",
+        "google/gemini-3.8-flash",
+        "google/gemini-2.5-flash",
+        "openai/no-such-model",
+    ]
+)
+
+
+@given(ref=_MODELS.map(parse_model_ref), usage=_USAGES, processing=st.sampled_from([None, "batch"]))
+def test_a_remembered_price_is_the_price_that_the_list_is_asked_for(
+    ref: ModelRef, usage: TokenUsage, processing: str | None
+) -> None:
+    minute = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+    asked = prices._listed_usd.__wrapped__(ref, usage, minute, processing)
+    for _ in range(2):
+        assert prices._listed_usd(ref, usage, minute, processing) == asked
+
+
+class _At:
+    """A clock that tests set."""
+
+    at = datetime(2026, 11, 26, tzinfo=UTC)
+
+    @classmethod
+    def now(cls, _: object) -> datetime:
+        return cls.at
+
+
+def test_a_price_that_changes_with_the_time_of_day_is_right_on_both_sides_of_the_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DeepSeek's peak begins at 01:00 UTC: 0.30 instead of 0.15 per million."""
+    monkeypatch.setattr(prices, "datetime", _At)
+    found = []
+    for hour, minute, second in ((0, 59, 59), (1, 0, 0), (0, 59, 30), (1, 0, 1)):
+        monkeypatch.setattr(_At, "at", datetime(2026, 11, 26, hour, minute, second, tzinfo=UTC))
+        found.append(usd("deepseek-flash", "deepseek", input_uncached=1_000_000))
+    assert found == [Decimal("0.15"), Decimal("0.3"), Decimal("0.15"), Decimal("0.3")]
+
+
+def test_a_run_asks_the_list_for_the_same_price_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def counted(usage: genai_prices.Usage, model: str, **rest: object) -> object:
+        asked.append((model, rest))
+        return calc_price(usage, model, **rest)  # type: ignore[call-overload]
+
+    calc_price = genai_prices.calc_price
+    monkeypatch.setattr(prices, "datetime", _At)
+    monkeypatch.setattr(genai_prices, "calc_price", counted)
+    prices._listed_usd.cache_clear()
+    ref, usage = parse_model_ref("anthropic/claude-haiku-5-5"), TokenUsage(input_uncached=5_000, output=10)
+    found = {ListPrices().in_batches(0.5).usd(ref, usage) for _ in range(3)}
+    assert len(found) == 1
+    # Whether batches have a price of their own, and that price.
+    assert len(asked) == 3
