@@ -6,9 +6,9 @@ the ratio to each family's own.
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
+from binascii import a2b_base64
 from functools import cache
 from importlib.resources import files
 
@@ -31,6 +31,8 @@ _PATTERN = "|".join(
 # Longer texts are counted in slices: one unbroken run of a million characters costs quadratic time otherwise.
 # A cut adds at most one token to the count.
 _SLICE_CHARS = 50_000
+# The whole text and a list of its lines would be fifteen megabytes beside the table; line by line takes twice the time.
+_PIECE_BYTES = 1 << 13
 
 
 class O200kTokenizer:
@@ -45,17 +47,15 @@ class O200kTokenizer:
 
 @cache
 def _encoding() -> tiktoken.Encoding:
-    # Line by line: the whole text and a list of its lines would be fifteen megabytes beside the table.
-    packed, checksum, ranks = (
-        files(__package__).joinpath("vocabularies", "o200k_base.tiktoken.gz"),
-        hashlib.sha256(),
-        {},
-    )
+    packed = files(__package__).joinpath("vocabularies", "o200k_base.tiktoken.gz")
+    checksum, ranks, begun = hashlib.sha256(), {}, b""
     with packed.open("rb") as raw, gzip.GzipFile(fileobj=raw) as vocabulary:
-        for line in vocabulary:
-            checksum.update(line)
-            token, _, rank = line.partition(b" ")
-            ranks[base64.b64decode(token)] = int(rank)
+        while piece := vocabulary.read(_PIECE_BYTES):
+            checksum.update(piece)
+            *lines, begun = (begun + piece).split(b"\n")
+            for line in lines:
+                token, _, rank = line.partition(b" ")
+                ranks[a2b_base64(token)] = int(rank)
     if checksum.hexdigest() != _SHA256:
         raise RuntimeError("o200k_base.tiktoken.gz does not hold the published vocabulary; reinstall the package")
     encoding = tiktoken.Encoding("o200k_base", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={})
