@@ -114,6 +114,8 @@ def main(folder: Path) -> None:
             tokenizer=O200kTokenizer(),
             now=clock.now(),
         )
+        # As `tokenopt run` does.
+        O200kTokenizer.release()
         line = assembly.line_on(connection, backend)
         take_through(connection, line, run)
         exported = rows(connection, "export_blocks", run_no=run.run_no)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any
 
 from tokenopt_pipeline.domain.errors import InvalidInput, SchemaInvalid
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
 from tokenopt_pipeline.domain.tools import Tool, Toolbox
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 _MOST_CHARS = 300
 _ACROSS_FIELDS = (
@@ -32,6 +33,8 @@ class JsonSchemaValidators:
 
     def check_schema(self, schema: ExtractionSchema) -> None:
         """Raises SchemaInvalid when the answer schema is not a JSON Schema."""
+        import jsonschema_rs
+
         try:
             _refuse_unknown_draft(schema.answer_schema.get("$schema"))
             jsonschema_rs.meta.validate(dict(schema.answer_schema))
@@ -46,12 +49,16 @@ class JsonSchemaValidators:
 
     def takes(self, schema: ExtractionSchema) -> Callable[[str, object], bool]:
         """A function that says whether one field of the schema takes a value, whatever the other fields hold."""
+        import jsonschema_rs
+
         # What binds fields to each other is not about one of them.
         alone = {key: value for key, value in schema.answer_schema.items() if key not in _ACROSS_FIELDS}
         validator = jsonschema_rs.validator_for(alone, validate_formats=True, retriever=_refuse_other_documents)
         return lambda name, value: validator.is_valid({name: value})
 
     def _validator(self, schema: ExtractionSchema) -> jsonschema_rs.Validator:
+        import jsonschema_rs
+
         # References to other documents would be fetched; a schema must stand alone.
         return jsonschema_rs.validator_for(
             dict(schema.answer_schema), validate_formats=True, retriever=_refuse_other_documents
@@ -80,6 +87,8 @@ class ToolSchemaValidators:
 
 
 def _tool_validator(tool: Tool, schema: Mapping[str, object], which: str) -> jsonschema_rs.Validator:
+    import jsonschema_rs
+
     try:
         _refuse_unknown_draft(schema.get("$schema"))
         jsonschema_rs.meta.validate(dict(schema))

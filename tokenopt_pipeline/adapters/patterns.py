@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-
-import regex
+from typing import TYPE_CHECKING
 
 from tokenopt_pipeline.domain.triggers import Span
+
+if TYPE_CHECKING:
+    import regex
 
 #: Per search of one text. A pattern that needs longer is not waited for.
 TIMEOUT_S = 0.05
@@ -20,6 +22,8 @@ _HOSTILE_CHARS = 400
 
 @lru_cache(maxsize=20_000)
 def _compiled(pattern: str, ignore_case: bool) -> regex.Pattern[str]:
+    import regex
+
     return regex.compile(pattern, regex.MULTILINE | (regex.IGNORECASE if ignore_case else 0))
 
 
@@ -35,6 +39,8 @@ def find(pattern: str, ignore_case: bool, text: str) -> Iterator[Span]:
 
 def trouble_with(pattern: str, ignore_case: bool) -> str | None:
     """Why a pattern cannot be used, in half a sentence; None when it compiles and is fast on hostile texts."""
+    import regex
+
     try:
         _compiled(pattern, ignore_case)
     except regex.error as problem:

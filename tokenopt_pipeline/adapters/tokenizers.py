@@ -36,13 +36,18 @@ _PIECE_BYTES = 1 << 13
 
 
 class O200kTokenizer:
-    """`ports.Tokenizer`. The first count loads the vocabulary: about half a second and 45 MB, 70 MB while it loads."""
+    """`ports.Tokenizer`. The first count loads the vocabulary: about a third of a second and 45 MB, 70 MB while it loads."""
 
     def count(self, text: str) -> int:
         """Tokens of the text; special tokens are text like any other."""
         encoding = _encoding()
         slices = (text[i : i + _SLICE_CHARS] for i in range(0, len(text), _SLICE_CHARS))
         return sum(len(encoding.encode_ordinary(part)) for part in slices)
+
+    @staticmethod
+    def release() -> None:
+        """Gives the vocabulary's memory back, of all tokenizers of this process; the next count loads it again."""
+        _encoding.cache_clear()
 
 
 @cache

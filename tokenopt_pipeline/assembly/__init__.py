@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
@@ -33,7 +31,6 @@ from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
 from tokenopt_pipeline.adapters.postgres.server import database_url
 from tokenopt_pipeline.adapters.postgres.shards import PostgresShards
 from tokenopt_pipeline.adapters.prices import ListPrices
-from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
 from tokenopt_pipeline.assembly.batching import batches_of, batching_on
 from tokenopt_pipeline.assembly.knowledge import (
     contexts_on,
@@ -55,6 +52,9 @@ from tokenopt_pipeline.ports import BatchProvider, Models, PrefixKeeper, Prices,
 from tokenopt_pipeline.settings import Settings, read_key, read_settings
 from tokenopt_pipeline.stages.conversations import OpenTools
 from tokenopt_pipeline.stages.line import Line
+
+if TYPE_CHECKING:
+    from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
 
 __all__ = [
     "Backend",
@@ -182,6 +182,8 @@ def open_backend(settings: Settings) -> Backend:
     """The vendors whose keys the environment has; the sandbox, once it is needed, for all of them when it has none."""
     key_variables = {name: vendor.key_variable for name, vendor in settings.vendors.items()}
     if not settings.has_credentials:
+        from tokenopt_pipeline.adapters.sandbox_process import SandboxProcess
+
         sandbox = SandboxProcess(settings.home)
         providers = {name: _Standin(name, sandbox) for name in _SANDBOX_PATHS}
         return Backend(
@@ -306,6 +308,9 @@ def _is_sandbox(base_url: str | None) -> bool:
         return False
     if not loopback:
         return False
+    import urllib.error
+    import urllib.request
+
     # A proxy from the environment is not asked about this machine.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

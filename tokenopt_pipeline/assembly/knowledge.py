@@ -20,7 +20,6 @@ from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.runs import Run
-from tokenopt_pipeline.mcp_server import run_server
 from tokenopt_pipeline.ports import ChunkSearch, Embedder, ReferenceReading
 from tokenopt_pipeline.settings import Settings, read_settings, variables
 from tokenopt_pipeline.stages.contexts import Contexts
@@ -94,6 +93,7 @@ def open_tool_host(bridge: BridgePolicy, *, builtin: Server[Any] | None = None) 
 
 def open_run_server(url: str, run_id: str, *, settings: Settings) -> Server[Any]:
     """The server of a run's own tools, over read-only sessions. Raises NotFound, StoreUnavailable."""
+    from tokenopt_pipeline.mcp_server import run_server
 
     @contextmanager
     def session() -> Iterator[tuple[ReferenceReading, ChunkSearch]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import json
 import time
+import weakref
 from collections.abc import Mapping
 from importlib.resources import files
 from itertools import pairwise
@@ -114,3 +116,11 @@ def test_a_vocabulary_that_is_not_the_published_one_is_refused(monkeypatch: pyte
 def test_the_shipped_vocabulary_has_a_token_for_every_byte() -> None:
     packed = files("tokenopt_pipeline.adapters").joinpath("vocabularies", "o200k_base.tiktoken.gz").read_bytes()
     assert len(gzip.decompress(packed).splitlines()) == 199_998
+
+
+def test_a_released_vocabulary_is_held_no_more_and_loaded_again_when_it_is_needed(tokenizer: O200kTokenizer) -> None:
+    held = weakref.ref(tokenizers._encoding())
+    O200kTokenizer.release()
+    gc.collect()
+    assert held() is None
+    assert tokenizer.count("hello world") == 2
