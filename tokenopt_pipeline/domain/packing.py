@@ -197,13 +197,38 @@ def plan_packs(
     pack stands alone.
     """
     given = list(blocks)
-    packs, is_bound_by_tokens = _next_fit(given, limits, policy, model, "in document order")
+    sizes = _sizes(given, limits, model)
+    packs, is_bound_by_tokens = _next_fit(given, sizes, limits, policy, "in document order")
     if not is_bound_by_tokens or len(packs) < 2:
         return packs
-    by_length = sorted(given, key=lambda b: (-limits.answer(b, model)[0], b.tokens, b.ordinal))
+    by_length = sorted(given, key=lambda b: (-sizes[b.type, b.tokens].expected, b.tokens, b.ordinal))
     why = f"of similar expected answers, which makes fewer packs than the {len(packs)} of document order"
-    others, _ = _next_fit(by_length, limits, policy, model, why)
+    others, _ = _next_fit(by_length, sizes, limits, policy, why)
     return sorted(others, key=lambda p: p.blocks[0].ordinal) if len(others) < len(packs) else packs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Size:
+    """What a block takes of a pack's limits."""
+
+    #: Guarded tokens of its line.
+    line: int
+    #: Tokens of its answer.
+    expected: float
+    #: Tokens above that which the answer rarely exceeds.
+    margin: float
+
+
+def _sizes(blocks: Iterable[PackableBlock], limits: PackLimits, model: ModelSpec) -> Mapping[tuple[str, int], _Size]:
+    """Block type and tokens -> size; many blocks share it."""
+    sizes: dict[tuple[str, int], _Size] = {}
+    for block in blocks:
+        key = (block.type, block.tokens)
+        if key not in sizes:
+            expected, margin = limits.answer(block, model)
+            line = model.guarded_tokens(block.tokens + LINE_OVERHEAD_TOKENS)
+            sizes[key] = _Size(line=line, expected=expected, margin=margin)
+    return sizes
 
 
 @dataclass(slots=True)
@@ -214,38 +239,42 @@ class _OpenPack:
     input_tokens: int = 0
     answers: LengthSum = field(default_factory=LengthSum)
 
-    def add(self, block: PackableBlock, line: int, expected: float, margin: float) -> None:
+    def add(self, block: PackableBlock, size: _Size) -> None:
         self.blocks.append(block)
-        self.input_tokens += line
-        self.answers.add(expected, margin)
+        self.input_tokens += size.line
+        self.answers.add(size.expected, size.margin)
 
-    def limit(self, limits: PackLimits, line: int, expected: float, margin: float) -> str | None:
-        """Why another block may not join; None when it may."""
+    def limit(self, limits: PackLimits, room: float, size: _Size) -> str | None:
+        """Why another block may not join; None when it may. `room`: the limits' own."""
         if len(self.blocks) == limits.max_blocks:
             return f"more is not allowed by {limits.cap_reason}"
-        if self.input_tokens + line > limits.input_budget_tokens:
+        if self.input_tokens + size.line > limits.input_budget_tokens:
             return f"the next would pass the {limits.input_budget_tokens:,} tokens of input {limits.input_reason}"
-        if self.answers.bound_with(expected, margin) * limits.room > limits.output_budget_tokens:
+        if self.answers.bound_with(size.expected, size.margin) * room > limits.output_budget_tokens:
             return f"the next answer could pass the {limits.output_budget_tokens:,} tokens of output"
         return None
 
 
 def _next_fit(
-    blocks: Sequence[PackableBlock], limits: PackLimits, policy: PackingPolicy, model: ModelSpec, order: str
+    blocks: Sequence[PackableBlock],
+    sizes: Mapping[tuple[str, int], _Size],
+    limits: PackLimits,
+    policy: PackingPolicy,
+    order: str,
 ) -> tuple[list[PlannedPack], bool]:
     """The packs, and whether some limit of tokens closed one."""
     packs: list[PlannedPack] = []
     pack = _OpenPack()
+    room = limits.room
     is_bound_by_tokens = False
     for block in blocks:
-        line = model.guarded_tokens(block.tokens + LINE_OVERHEAD_TOKENS)
-        expected, margin = limits.answer(block, model)
-        limit = pack.limit(limits, line, expected, margin) if pack.blocks else None
+        size = sizes[block.type, block.tokens]
+        limit = pack.limit(limits, room, size) if pack.blocks else None
         if limit is not None:
             is_bound_by_tokens = is_bound_by_tokens or len(pack.blocks) < limits.max_blocks
             packs.append(_planned(pack, limits, policy, f"{order}; {limit}"))
             pack = _OpenPack()
-        pack.add(block, line, expected, margin)
+        pack.add(block, size)
     if pack.blocks:
         packs.append(_planned(pack, limits, policy, f"{order}; no block was left"))
     return packs, is_bound_by_tokens
