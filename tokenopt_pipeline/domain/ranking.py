@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -32,7 +32,7 @@ class Evidence(StrEnum):
 class Confidence:
     """How sure a search is of what it found."""
 
-    #: 0 to 1: the best of cosine similarity and the share of the query's information; 1 for a rule.
+    #: 0 to 1: the best of cosine similarity and the share of the query's information; 1 where triggers say all there is to say.
     score: float
     #: 0 to 1: how far the best hit stands above the first one left out.
     margin: float
@@ -106,22 +106,28 @@ def rank(lists: Lists, fired: Mapping[int, Trigger], *, most: int, standing: Seq
 SILENCE = Confidence(score=1.0, margin=0.0)
 
 
-def confidence(lists: Lists, ranked: Sequence[Ranked], *, all_asked: bool = False) -> Confidence:
+#: A trigger has spoken, and whatever has none is carried.
+CERTAIN = Confidence(score=1.0, margin=1.0)
+
+
+def confidence(
+    lists: Lists, ranked: Sequence[Ranked], *, untold: Container[int] | None = None, all_asked: bool = False
+) -> Confidence:
     """How sure the search is; 0 and 0 when it found nothing.
 
-    `all_asked`: every section of the index could be told to be needed or not, or is among the ranked.
+    `untold`: chunks that no trigger speaks for (None: all). A rule that fires says nothing of them, so that they are judged by
+    how like the query they are. `all_asked`: they are all among the ranked.
     """
-    # A name settles nothing: the only word of a short block may stand in a page's heading by chance.
-    if any(hit.evidence is Evidence.RULE for hit in ranked):
-        return Confidence(score=1.0, margin=1.0)
     if all_asked:
-        return SILENCE
-    similar = [max(cosine, 0.0) for _, cosine in lists.meaning]
-    shared = [share for _, share in lists.words]
+        return CERTAIN if any(hit.evidence is Evidence.RULE for hit in ranked) else SILENCE
+    # A name settles nothing: the only word of a short block may stand in a page's heading by chance.
+    similar = [max(cosine, 0.0) for no, cosine in lists.meaning if untold is None or no in untold]
+    shared = [share for no, share in lists.words if untold is None or no in untold]
     measured = similar or shared
     if not measured:
         return Confidence(score=0.0, margin=0.0)
-    first_left_out = measured[len(ranked)] if len(ranked) < len(measured) else 0.0
+    carried = sum(untold is None or hit.chunk_no in untold for hit in ranked)
+    first_left_out = measured[carried] if carried < len(measured) else 0.0
     return Confidence(
         score=min(max(*similar[:1], *shared[:1], 0.0), 1.0), margin=min(max(measured[0] - first_left_out, 0.0), 1.0)
     )

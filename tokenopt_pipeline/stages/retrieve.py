@@ -100,7 +100,12 @@ class Retrieval:
         ranked = rank(lists, fired, most=k, standing=tuple(rules.known.untold) if is_told else ())
         return Found(
             ranked=tuple(ranked),
-            confidence=confidence(first, ranked, all_asked=is_told and not firing.undecided),
+            confidence=confidence(
+                first,
+                ranked,
+                untold=rules.known.untold if index.n_rules else None,
+                all_asked=is_told and not firing.undecided,
+            ),
             explained=explained,
             undecided=len(firing.undecided),
         )

@@ -77,9 +77,17 @@ def test_a_ranking_repeats_nothing_and_is_no_longer_than_asked(
     assert len(found) == len(set(found)) == min(most, len({*words, *meaning, *named}))
 
 
-def test_a_rule_is_certain_and_a_name_is_not() -> None:
-    assert confidence(lists([1]), rank(lists([1]), {9: trigger()}, most=3)) == Confidence(score=1, margin=1)
+def test_a_name_settles_nothing() -> None:
     assert confidence(lists([1]), rank(lists([1], named=[2]), {}, most=3)) == Confidence(score=0.5, margin=0.5)
+
+
+def test_a_rule_that_fires_settles_nothing_of_the_prose_beside_it() -> None:
+    found = Lists(words=((1, 0.9), (2, 0.2)), meaning=((1, 0.9), (4, 0.8), (2, 0.4), (3, 0.3)))
+    ranked = rank(found, {1: trigger()}, most=3)
+    assert numbers(ranked) == [1, 2, 4]
+    # Chunk 4 is of a rule that was asked and is silent, however like the query it is.
+    assert confidence(found, ranked, untold={2: 50, 3: 50}) == Confidence(score=0.4, margin=0.4 - 0.3)
+    assert confidence(found, ranked, untold={5: 50}) == Confidence(score=0, margin=0)
 
 
 def test_where_every_rule_was_asked_their_silence_is_surer_than_likeness_and_less_than_a_rule() -> None:
