@@ -24,8 +24,10 @@ _WARM_TOO = (
     "tokenopt_pipeline.defs.instance",
     "tokenopt_pipeline.defs.launch",
     "dagster_postgres",
-    "anthropic",
+    "psycopg2",
+    "upath",
     "rich",
+    f"{__package__}.warm",
 )
 # Starting one process looks how all others are, and whoever reads an exit code at the same moment finds it gone.
 _ONE_AT_A_TIME = Lock()

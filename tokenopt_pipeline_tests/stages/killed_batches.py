@@ -24,7 +24,9 @@ from tokenopt_pipeline_tests.stages.batch_rig import BatchRig, MovedClock
 from tokenopt_pipeline_tests.stages.rig import Rig
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([f"{__package__}.killed_batches", f"{__package__}.killed_rounds"])
+# What the product imports when it is first needed would be imported again by every process that is killed.
+_LATER = ("anthropic", "openai", "google.genai", "genai_prices", "mcp.client.streamable_http")
+_PROCESSES.set_forkserver_preload([f"{__package__}.killed_batches", f"{__package__}.killed_rounds", *_LATER])
 _TIMEOUT_S = 90
 
 #: In the order in which a run meets them.
