@@ -22,7 +22,7 @@ from tokenopt_pipeline.adapters.anthropic_errors import (
     refusal,
 )
 from tokenopt_pipeline.adapters.anthropic_tools import calls_in, declarations, messages
-from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER
+from tokenopt_pipeline.adapters.http_connections import SANDBOX_HEADER, tls
 from tokenopt_pipeline.adapters.tool_reading import carried
 from tokenopt_pipeline.domain.errors import AuthenticationFailed, ProviderUnavailable
 from tokenopt_pipeline.domain.fingerprints import canonical_schema, ordered_json
@@ -83,7 +83,7 @@ class AnthropicProvider:
 
         # At DEBUG it logs the tracebacks of transport errors, and a proxy's words may quote the key.
         logging.getLogger("anthropic._base_client").setLevel(logging.INFO)
-        http_client = self._http_client or anthropic.DefaultHttpxClient(mounts=dict.fromkeys(_LOOPBACK))
+        http_client = self._http_client or anthropic.DefaultHttpxClient(mounts=dict.fromkeys(_LOOPBACK), verify=tls())
         # No retries: the pipeline has its own, which count, wait and tell.
         client = anthropic.Anthropic(
             api_key=self._api_key, base_url=self._base_url, max_retries=0, http_client=http_client

@@ -13,7 +13,7 @@ from tokenopt_pipeline.adapters.answer_reading import (
     without_fence,
     without_thoughts,
 )
-from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key
+from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key, tls
 from tokenopt_pipeline.adapters.http_refusals import body_of, error_in, one_line
 from tokenopt_pipeline.adapters.openai import strict_schema
 from tokenopt_pipeline.adapters.openai_dialect import StrictSchema, without_added_nulls
@@ -155,7 +155,7 @@ class CustomProvider:
             admin_api_key="",
             base_url=self._base_url,
             max_retries=0,
-            http_client=self._http_client or openai.DefaultHttpxClient(mounts=LOOPBACK_MOUNTS),
+            http_client=self._http_client or openai.DefaultHttpxClient(mounts=LOOPBACK_MOUNTS, verify=tls()),
         )
         # What the environment holds for OpenAI is not for this server; the SDK has no public way to say so.
         client.organization = client.project = None

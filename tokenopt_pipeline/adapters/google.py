@@ -12,7 +12,7 @@ from tokenopt_pipeline.adapters.answer_reading import mapping_in, object_in, tok
 from tokenopt_pipeline.adapters.google_dialect import to_dialect
 from tokenopt_pipeline.adapters.google_errors import mapped_errors, refusal, status_behind
 from tokenopt_pipeline.adapters.google_tools import calls_in, contents, declarations, takes_both
-from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key
+from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key, tls
 from tokenopt_pipeline.adapters.http_refusals import error_in, one_line
 from tokenopt_pipeline.adapters.schema_reading import NotExpressible
 from tokenopt_pipeline.adapters.tool_reading import carried
@@ -128,29 +128,8 @@ class GoogleProvider:
         """The client, made when it is first needed."""
         with self._lock:
             if self._client is None:
-                self._client = self._connect()
+                self._client = client_at(self._base_url, key=self._api_key, http_client=self._http_client)
             return self._client
-
-    def _connect(self) -> genai.Client:
-        import httpx2
-        from google import genai
-        from google.genai import types
-
-        if self._base_url is not None:
-            check_base_url(_VENDOR, self._base_url)
-        check_key(_VENDOR, self._api_key)
-        options = types.HttpOptions(
-            api_version=_API_VERSION,
-            base_url=self._base_url,
-            httpx_client=self._http_client or httpx2.Client(mounts=LOOPBACK_MOUNTS, follow_redirects=True),
-            # None is one attempt: the pipeline has its own retries, which count, wait and tell.
-            retry_options=None,
-        )
-        # Explicit, because an environment variable would turn the client to another API.
-        client = genai.Client(vertexai=False, api_key=self._api_key, http_options=options)
-        check_base_url(_VENDOR, str(client._api_client._http_options.base_url))
-        check_key(_VENDOR, client._api_client.api_key)
-        return client
 
     def secrets(self) -> list[str]:
         """What no message may repeat."""
@@ -159,22 +138,44 @@ class GoogleProvider:
         return [secret for secret in (self._api_key, found) if secret]
 
 
-def _writer(written: list[bytes]) -> genai.Client:
-    """A client that goes nowhere and keeps what it would have sent: the SDK has no public way to write a body."""
+def client_at(base_url: str | None, *, key: str | None, http_client: httpx2.Client | None = None) -> genai.Client:
+    """The SDK's client for an address; None: Google's own, and what the environment names.
+
+    Raises ProviderUnavailable and AuthenticationFailed for what no request can go to or carry.
+    """
     import httpx2
     from google import genai
     from google.genai import types
+
+    if base_url is not None:
+        check_base_url(_VENDOR, base_url)
+    check_key(_VENDOR, key)
+    options = types.HttpOptions(
+        api_version=_API_VERSION,
+        base_url=base_url,
+        httpx_client=http_client or httpx2.Client(mounts=LOOPBACK_MOUNTS, follow_redirects=True, verify=tls()),
+        # None is one attempt: the pipeline has its own retries, which count, wait and tell.
+        retry_options=None,
+        # For the SDK's other transports, which nobody uses: each would read the certificates again.
+        client_args={"verify": tls()},
+        async_client_args={"verify": tls(), "ssl": tls()},
+    )
+    # Explicit, because an environment variable would turn the client to another API.
+    client = genai.Client(vertexai=False, api_key=key, http_options=options)
+    check_base_url(_VENDOR, str(client._api_client._http_options.base_url))
+    check_key(_VENDOR, client._api_client.api_key)
+    return client
+
+
+def _writer(written: list[bytes]) -> genai.Client:
+    """A client that goes nowhere and keeps what it would have sent: the SDK has no public way to write a body."""
+    import httpx2
 
     def keep(request: httpx2.Request) -> httpx2.Response:
         written.append(request.read())
         return httpx2.Response(200, json={"candidates": []})
 
-    options = types.HttpOptions(
-        api_version=_API_VERSION,
-        base_url="http://127.0.0.1",
-        httpx_client=httpx2.Client(transport=httpx2.MockTransport(keep)),
-    )
-    return genai.Client(vertexai=False, api_key="unsent", http_options=options)
+    return client_at("http://127.0.0.1", key="unsent", http_client=httpx2.Client(transport=httpx2.MockTransport(keep)))
 
 
 def _user(request: ModelRequest) -> types.Content:

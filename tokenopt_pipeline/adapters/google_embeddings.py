@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from tokenopt_pipeline.adapters.google import client_at
 from tokenopt_pipeline.adapters.google_errors import mapped_errors
-from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, check_base_url, check_key
 from tokenopt_pipeline.adapters.unit_vectors import in_requests, unit_vectors
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 #: Embedding model -> numbers in a vector when nothing else is asked for.
 DIMENSIONS = {"gemini-embedding-001": 768}
 _VENDOR = "google"
-_API_VERSION = "v1beta"
 _TIMEOUT_S = 120.0
 
 
@@ -69,25 +68,9 @@ class GoogleEmbedder:
             return unit_vectors(self.name, vectors, n=len(texts), dimension=self._dimension)
 
     def _connected(self) -> genai.Client:
-        import httpx2
-        from google import genai
-        from google.genai import types
-
         with self._lock:
             if self._client is None:
-                if self._base_url is not None:
-                    check_base_url(_VENDOR, self._base_url)
-                check_key(_VENDOR, self._api_key)
-                options = types.HttpOptions(
-                    api_version=_API_VERSION,
-                    base_url=self._base_url,
-                    httpx_client=httpx2.Client(mounts=LOOPBACK_MOUNTS, follow_redirects=True),
-                    retry_options=None,
-                )
-                client = genai.Client(vertexai=False, api_key=self._api_key, http_options=options)
-                check_base_url(_VENDOR, str(client._api_client._http_options.base_url))
-                check_key(_VENDOR, client._api_client.api_key)
-                self._client = client
+                self._client = client_at(self._base_url, key=self._api_key)
             return self._client
 
     def _secrets(self) -> Iterator[str]:

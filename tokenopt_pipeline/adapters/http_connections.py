@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tokenopt_pipeline.domain.errors import AuthenticationFailed, ProviderUnavailable
+
+if TYPE_CHECKING:
+    import ssl
 
 #: A stand-in says so in every response.
 SANDBOX_HEADER = "x-tokenopt-sandbox"
@@ -13,6 +18,14 @@ SANDBOX_HEADER = "x-tokenopt-sandbox"
 LOOPBACK_MOUNTS: dict[str, None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 
 _SENDABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """The certificates that all clients of the process trust, those of the HTTP library; reading them takes 30 ms."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def check_base_url(vendor: str, url: str) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx2
 
+from tokenopt_pipeline.adapters.http_connections import tls
+
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
     from mcp.shared.message import SessionMessage
@@ -72,7 +74,7 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
     """HTTP whose every response has at most so many bytes, as they are and as they unpack."""
 
     def __init__(self, most_bytes: int, *, inner: httpx2.AsyncBaseTransport | None = None) -> None:
-        self._inner = inner or httpx2.AsyncHTTPTransport()
+        self._inner = inner or httpx2.AsyncHTTPTransport(verify=tls())
         self._most_bytes = most_bytes
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tokenopt_pipeline.adapters.answer_reading import mapping_in, object_in, tokens_in, without_fence
-from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key
+from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, SANDBOX_HEADER, check_base_url, check_key, tls
 from tokenopt_pipeline.adapters.http_refusals import error_in, one_line
 from tokenopt_pipeline.adapters.openai_dialect import StrictSchema, to_dialect, without_added_nulls
 from tokenopt_pipeline.adapters.openai_errors import headroom, mapped_errors, refusal, status_behind
@@ -74,7 +74,7 @@ class OpenAIProvider:
     def _connect(self) -> openai.OpenAI:
         import openai
 
-        http_client = self._http_client or openai.DefaultHttpxClient(mounts=LOOPBACK_MOUNTS)
+        http_client = self._http_client or openai.DefaultHttpxClient(mounts=LOOPBACK_MOUNTS, verify=tls())
         # No retries: the pipeline has its own, which count, wait and tell.
         client = openai.OpenAI(api_key=self._api_key, base_url=self._base_url, max_retries=0, http_client=http_client)
         if not str(client.base_url).strip("/"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, check_base_url, check_key
+from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, check_base_url, check_key, tls
 from tokenopt_pipeline.adapters.openai_errors import mapped_errors
 from tokenopt_pipeline.adapters.unit_vectors import in_requests, unit_vectors
 
@@ -82,7 +82,7 @@ class OpenAIEmbedder:
                     api_key=self._api_key,
                     base_url=self._base_url,
                     max_retries=0,
-                    http_client=openai.DefaultHttpxClient(mounts=LOOPBACK_MOUNTS),
+                    http_client=openai.DefaultHttpxClient(mounts=LOOPBACK_MOUNTS, verify=tls()),
                 )
                 if not str(client.base_url).strip("/"):
                     # An empty variable counts as unset.
