@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from tokenopt_pipeline.adapters.embedding_bills import billed
 from tokenopt_pipeline.adapters.google import client_at
 from tokenopt_pipeline.adapters.google_errors import mapped_errors
 from tokenopt_pipeline.adapters.unit_vectors import in_requests, unit_vectors
+from tokenopt_pipeline.ports import EmbeddingLedger
 
 if TYPE_CHECKING:
     from google import genai
@@ -22,12 +24,21 @@ _TIMEOUT_S = 120.0
 class GoogleEmbedder:
     """`ports.Embedder` for Gemini's embedding models. They tell documents from queries."""
 
-    def __init__(self, model: str, *, dimension: int, api_key: str | None = None, base_url: str | None = None) -> None:
-        """None: the SDK looks into the environment itself (GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL)."""
+    def __init__(
+        self,
+        model: str,
+        *,
+        dimension: int,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        ledger: EmbeddingLedger | None = None,
+    ) -> None:
+        """None: the SDK looks into the environment itself (GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL); nobody books what is billed."""
         self._model = model
         self._dimension = dimension
         self._api_key = api_key
         self._base_url = base_url
+        self._ledger = ledger
         # Kept as long as this object: the SDK closes its transport with the client.
         self._client: genai.Client | None = None
         self._lock = Lock()
@@ -53,7 +64,7 @@ class GoogleEmbedder:
     def _embed(self, texts: Sequence[str], task: str) -> list[list[float]]:
         from google.genai import types
 
-        with mapped_errors(lambda: list(self._secrets())):
+        with billed(self._ledger, self.name, texts) as use, mapped_errors(lambda: list(self._secrets())):
             answered = self._connected().models.embed_content(
                 model=self._model,
                 contents=[types.Content(parts=[types.Part(text=text)]) for text in texts],
@@ -63,6 +74,7 @@ class GoogleEmbedder:
                     http_options=types.HttpOptions(timeout=round(_TIMEOUT_S * 1000)),
                 ),
             )
+            use.tokens = answered.usage_metadata.prompt_token_count if answered.usage_metadata else None
             # Shortened vectors come back at other lengths than 1.
             vectors = [each.values or [] for each in answered.embeddings or []]
             return unit_vectors(self.name, vectors, n=len(texts), dimension=self._dimension)

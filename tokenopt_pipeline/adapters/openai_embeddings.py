@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from tokenopt_pipeline.adapters.embedding_bills import billed
 from tokenopt_pipeline.adapters.http_connections import LOOPBACK_MOUNTS, check_base_url, check_key, tls
 from tokenopt_pipeline.adapters.openai_errors import mapped_errors
 from tokenopt_pipeline.adapters.unit_vectors import in_requests, unit_vectors
+from tokenopt_pipeline.ports import EmbeddingLedger
 
 if TYPE_CHECKING:
     import openai
@@ -31,13 +33,15 @@ class OpenAIEmbedder:
         vendor: str = "openai",
         api_key: str | None = None,
         base_url: str | None = None,
+        ledger: EmbeddingLedger | None = None,
     ) -> None:
-        """None: the SDK looks into the environment itself (OPENAI_API_KEY, OPENAI_BASE_URL)."""
+        """None: the SDK looks into the environment itself (OPENAI_API_KEY, OPENAI_BASE_URL); nobody books what is billed."""
         self._model = model
         self._dimension = dimension
         self._vendor = vendor
         self._api_key = api_key
         self._base_url = base_url
+        self._ledger = ledger
         self._client: openai.OpenAI | None = None
         self._lock = Lock()
 
@@ -60,7 +64,7 @@ class OpenAIEmbedder:
         return self._embed([text])[0]
 
     def _embed(self, texts: Sequence[str]) -> list[list[float]]:
-        with mapped_errors(self._vendor, lambda: list(self._secrets())):
+        with billed(self._ledger, self.name, texts) as use, mapped_errors(self._vendor, lambda: list(self._secrets())):
             # Only OpenAI's newer models can be told a dimension; other servers refuse the field.
             import openai
 
@@ -68,6 +72,7 @@ class OpenAIEmbedder:
             answered = self._connected().embeddings.create(
                 model=self._model, input=list(texts), dimensions=size, encoding_format="float", timeout=_TIMEOUT_S
             )
+            use.tokens = answered.usage.prompt_tokens if answered.usage else None
             ordered = sorted(answered.data, key=lambda each: each.index)
             return unit_vectors(
                 self.name, [each.embedding for each in ordered], n=len(texts), dimension=self._dimension

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from tokenopt_pipeline.adapters.clock import SystemClock
 from tokenopt_pipeline.adapters.embedders import open_embedder
 from tokenopt_pipeline.adapters.json_schema import ToolSchemaValidators
 from tokenopt_pipeline.adapters.mcp_client import McpHost
@@ -13,14 +14,17 @@ from tokenopt_pipeline.adapters.patterns import find
 from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.adapters.postgres.contexts import PostgresContexts
 from tokenopt_pipeline.adapters.postgres.conversations import PostgresTurns
+from tokenopt_pipeline.adapters.postgres.embedding_uses import PostgresEmbeddingLedger
 from tokenopt_pipeline.adapters.postgres.passages import PostgresPassages
 from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
 from tokenopt_pipeline.adapters.postgres.run_reading import PostgresRunReading
+from tokenopt_pipeline.adapters.postgres.runs import PostgresRuns
+from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.runs import Run
-from tokenopt_pipeline.ports import ChunkSearch, Embedder, ReferenceReading
+from tokenopt_pipeline.ports import ChunkSearch, Embedder, EmbeddingLedger, ReferenceReading
 from tokenopt_pipeline.settings import Settings, read_settings, variables
 from tokenopt_pipeline.stages.contexts import Contexts
 from tokenopt_pipeline.stages.conversations import OpenTools
@@ -37,11 +41,15 @@ def references_on(connection: Connection) -> PostgresReferences:
     return PostgresReferences(connection)
 
 
-def retrieval_on(connection: Connection, settings: Settings) -> Retrieval:
-    """Searches on a connection that the caller owns; embedders are opened when an index needs them."""
+def retrieval_on(connection: Connection, settings: Settings, *, ledger: EmbeddingLedger | None = None) -> Retrieval:
+    """Searches on a connection that the caller owns; embedders are opened when an index needs them.
+
+    `ledger` books what queries cost; None: one that is no run's.
+    """
+    booked = ledger or embedding_ledger_on(connection)
 
     def embedder_for(name: str, dimension: int) -> Embedder:
-        embedder = _open_embedder(name if name == "minilm" else f"{name}:{dimension}", settings)
+        embedder = _open_embedder(name if name == "minilm" else f"{name}:{dimension}", settings, booked)
         if embedder is None:
             raise InvalidInput(f"embedder {name!r} cannot be opened")
         return embedder
@@ -51,26 +59,43 @@ def retrieval_on(connection: Connection, settings: Settings) -> Retrieval:
 
 def indexing_on(connection: Connection, settings: Settings, *, embedder: str) -> Indexing:
     """Building indexes on a connection that the caller owns. Raises InvalidInput for an embedder nobody knows."""
-    store = PostgresReferences(connection)
+    store, ledger = PostgresReferences(connection), embedding_ledger_on(connection)
     return Indexing(
         references=store,
         indexes=store,
         embeddings=PostgresPassages(connection),
         tokenizer=O200kTokenizer(),
-        retrieval=retrieval_on(connection, settings),
-        embedder=_open_embedder(embedder, settings),
+        retrieval=retrieval_on(connection, settings, ledger=ledger),
+        embedder=_open_embedder(embedder, settings, ledger),
+        bill=lambda: ledger.bill,
     )
 
 
-def _open_embedder(name: str, settings: Settings) -> Embedder | None:
-    return open_embedder(name, base_url=settings.embeddings_base_url, api_key=settings.embeddings_api_key)
+def embedding_ledger_on(connection: Connection, run: Run | None = None) -> PostgresEmbeddingLedger:
+    """What vectors cost, booked on a connection that the caller owns; `run`: whose money it is."""
+    return _embedding_ledger(lambda: nullcontext(connection), run)
+
+
+def _embedding_ledger(
+    session: Callable[[], AbstractContextManager[Connection]], run: Run | None
+) -> PostgresEmbeddingLedger:
+    prices = ListPrices({} if run is None else run.policy.models)
+    return PostgresEmbeddingLedger(
+        session=session, prices=prices, tokenizer=O200kTokenizer(), clock=SystemClock(), run=run
+    )
+
+
+def _open_embedder(name: str, settings: Settings, ledger: EmbeddingLedger) -> Embedder | None:
+    return open_embedder(
+        name, base_url=settings.embeddings_base_url, api_key=settings.embeddings_api_key, ledger=ledger
+    )
 
 
 def contexts_on(connection: Connection) -> Contexts:
     """What packs carry of references, decided on a connection that the caller owns."""
 
-    def open_retrieval() -> Retrieval:
-        return retrieval_on(connection, read_settings())
+    def open_retrieval(run: Run) -> Retrieval:
+        return retrieval_on(connection, read_settings(), ledger=embedding_ledger_on(connection, run))
 
     return Contexts(
         references=PostgresReferences(connection), store=PostgresContexts(connection), open_retrieval=open_retrieval
@@ -101,8 +126,12 @@ def open_run_server(url: str, run_id: str, *, settings: Settings) -> Server[Any]
         with connect(url, application="tokenopt mcp", read_only=True) as connection:
             yield PostgresReferences(connection), PostgresPassages(connection)
 
+    def booking() -> AbstractContextManager[Connection]:
+        return connect(url, application="tokenopt mcp")
+
     with connect(url, application="tokenopt mcp", read_only=True) as connection:
-        rules = RunRules(retrieval=retrieval_on(connection, settings), session=session)
+        ledger = _embedding_ledger(booking, PostgresRuns(connection).find(run_id))
+        rules = RunRules(retrieval=retrieval_on(connection, settings, ledger=ledger), session=session)
     return run_server(PostgresRunReading(url, run_id), rules)
 
 

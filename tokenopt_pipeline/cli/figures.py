@@ -31,6 +31,7 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
         *_cache_lines(s.get("cache", {})),
         *_bridge_lines(s.get("bridge", {})),
         *context_lines(s.get("contexts", {})),
+        *_embedding_lines(s.get("embeddings", {})),
         *_routing_lines(s.get("routing") or {}),
         f"dollars     {dollars(s['usd'])} {s['kind']}, at list price",
         f"baseline    {dollars(s['usd_baseline'])} computed: the same blocks one per call, nothing skipped, cached or packed",
@@ -92,6 +93,15 @@ def context_lines(contexts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """What packs carry of their references, and what decided that."""
     told = [f"{kind.replace('_', ' ')} {sum(causes.values()):,}{_by(causes)}" for kind, causes in contexts.items()]
     return [f"references  {' · '.join(told)}"] if told else []
+
+
+def _embedding_lines(told: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What searches have paid vendors for vectors; nothing where the embedder is this machine's."""
+    return [
+        f"embeddings  {name}: {one['requests']:,} requests, {one['tokens']:,} tokens"
+        f"{' by our count' if one['is_counted'] else ''}, {dollars(one['usd'])}, within the dollars"
+        for name, one in told.items()
+    ]
 
 
 def _routing_lines(told: Mapping[str, Any]) -> list[str]:

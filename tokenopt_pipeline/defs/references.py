@@ -70,12 +70,14 @@ def reference_index(
     return dg.MaterializeResult(metadata=metadata)
 
 
-def _shown(outcome: IndexOutcome) -> dict[str, int | str | None]:
+def _shown(outcome: IndexOutcome) -> dict[str, int | float | str | None]:
     return {
         "chunks": outcome.index.n_chunks,
         "rules": outcome.index.n_rules,
         "embedded": outcome.embedded,
         "reused": outcome.reused,
+        "embedding_tokens": outcome.bill.tokens,
+        "embedding_usd": None if outcome.bill.usd is None else float(outcome.bill.usd),
         "embedder": outcome.index.embedder,
         "dimension": outcome.index.dimension,
         "digest": outcome.index.recipe_digest,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tokenopt_pipeline.domain.embedding_use import EmbeddingBill
 from tokenopt_pipeline.domain.probes import Calibration
 from tokenopt_pipeline.domain.references import passage
 from tokenopt_pipeline.domain.retrieval import IndexStanding
@@ -123,3 +124,5 @@ class IndexOutcome:
     reused: int
     #: What of the sources could not be made use of, one sentence each.
     notes: tuple[str, ...]
+    #: What vendors were paid for vectors, those of the probes included.
+    bill: EmbeddingBill

@@ -25,6 +25,8 @@ _NUMBERS: Mapping[str, tuple[type, float, float]] = {
     "request_overhead_tokens": (int, 0, 100_000),
     "thinking_reserve_tokens": (int, 0, 200_000),
 }
+#: Under this name a server of one's own gives vectors; a policy may say what they cost.
+EMBEDDINGS_SERVER = "custom"
 _METHODS = ("json_schema", "tool")
 _KNOWN = (*_NUMBERS, "output_method", "thinking", "price")
 
@@ -65,7 +67,7 @@ def parse_models(values: Mapping[str, object], places: Places, *, servers: Colle
     for name in sorted(values):
         where = places.of(f"models.{name}")
         provider = parse_model_ref(name, where=where).provider
-        if provider not in VENDORS and provider not in servers:
+        if provider not in VENDORS and provider not in servers and provider != EMBEDDINGS_SERVER:
             known = ", ".join((*VENDORS, *servers))
             raise PolicyInvalid(f"{where}: provider {provider!r} is unknown; known: {known}")
         parsed[name] = _override(values[name], where)

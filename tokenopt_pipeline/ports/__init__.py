@@ -30,6 +30,7 @@ from tokenopt_pipeline.ports.conversing import ConversationStore, TurnStore
 from tokenopt_pipeline.ports.looking_up import (
     ChunkSearch,
     Embedder,
+    EmbeddingLedger,
     EmbeddingStore,
     IndexStore,
     ReferenceReading,
@@ -71,6 +72,7 @@ __all__ = [
     "ContextStore",
     "ConversationStore",
     "Embedder",
+    "EmbeddingLedger",
     "EmbeddingStore",
     "IndexStore",
     "IntendedCall",

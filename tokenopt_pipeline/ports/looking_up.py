@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from tokenopt_pipeline.domain.embedding_use import EmbeddingUse
 from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRules, RegisteredSource, ServedIndex, StoredReference
 from tokenopt_pipeline.domain.probes import Calibration, Probe
 from tokenopt_pipeline.domain.ranking import Lists
@@ -35,6 +36,17 @@ class Embedder(Protocol):
 
     def query(self, text: str) -> Sequence[float]:
         """The vector of what is looked for. Raises what `documents` raises."""
+        ...
+
+
+class EmbeddingLedger(Protocol):
+    """What vendors are paid for vectors."""
+
+    def use(self, embedder: str, texts: Sequence[str]) -> AbstractContextManager[EmbeddingUse]:
+        """Books one request: its intent before the block, what it is billed after it; nothing when it was refused.
+
+        Raises BudgetExceeded, or PriceUnknown where a budget has to be kept.
+        """
         ...
 
 

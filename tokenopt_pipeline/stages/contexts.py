@@ -129,9 +129,9 @@ class Contexts:
 
     references: ReferenceReading
     store: ContextStore
-    #: Opened when something is searched for the first time.
-    open_retrieval: Callable[[], Retrieval]
-    _retrieval: Retrieval | None = None
+    #: Opened when something is searched for a run for the first time; what its queries cost is the run's.
+    open_retrieval: Callable[[Run], Retrieval]
+    _retrievals: dict[int, Retrieval] = field(default_factory=dict)
 
     def of_packs(
         self, run: Run, packs: Sequence[tuple[ModelSpec, PlannedPack]], costs: Callable[[ModelSpec], PrefixCosts]
@@ -142,12 +142,12 @@ class Contexts:
             carried = carried_whole if decided.kind is ContextKind.FULL else _nothing
             return [carried(decided, run.knowledge)] * len(packs)
         indexes = [self.references.serving(reference.name) for reference in run.knowledge.references]
-        if self._retrieval is None:
-            self._retrieval = self.open_retrieval()
+        if run.run_no not in self._retrievals:
+            self._retrievals[run.run_no] = self.open_retrieval(run)
         search = _PackSearch(
             run=run,
             store=self.store,
-            retrieval=self._retrieval,
+            retrieval=self._retrievals[run.run_no],
             indexes=[index for index in indexes if index is not None],
             costs=costs,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tokenopt_pipeline.domain.embedding_use import EmbeddingBill
 from tokenopt_pipeline.domain.errors import InvalidInput
 from tokenopt_pipeline.domain.indexes import IndexOutcome, RegisteredSource, ServedIndex
 from tokenopt_pipeline.domain.probes import Probe, calibrate
@@ -37,6 +38,8 @@ class Indexing:
     retrieval: Retrieval
     #: None: full text and rules only.
     embedder: Embedder | None
+    #: What its embedder was paid so far.
+    bill: Callable[[], EmbeddingBill] = EmbeddingBill
 
     def build(
         self,
@@ -57,6 +60,7 @@ class Indexing:
         """
         check_reference_name(name)
         self._refuse(name, sources, probes)
+        before = self.bill()
         with self.references.exclusive(name):
             recipe = Recipe(
                 sources_digest=sources_digest(sources),
@@ -90,7 +94,14 @@ class Indexing:
         served = self.indexes.serving(name)
         assert served is not None  # published above
         notes = tuple(note for source in sources for note in source.notes)
-        return IndexOutcome(index=served, was_current=was_current, embedded=embedded, reused=reused, notes=notes)
+        return IndexOutcome(
+            index=served,
+            was_current=was_current,
+            embedded=embedded,
+            reused=reused,
+            notes=notes,
+            bill=self.bill().less(before),
+        )
 
     def _refuse(self, name: str, sources: Sequence[ReferenceSource], probes: Sequence[Probe]) -> None:
         if not sources:

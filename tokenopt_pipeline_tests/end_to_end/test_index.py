@@ -103,6 +103,8 @@ def test_a_build_killed_in_the_middle_leaves_the_old_index_serving_and_goes_on_w
     with psycopg.connect(terminal.environment["TOKENOPT_DATABASE_URL"]) as connection:
         stored = connection.execute("select count(*) from tokenopt.passage_embedding").fetchone()
     assert stored == (305,)
+    # What was paid is told, at a price that nobody has declared.
+    assert (resumed["embedding"]["requests"], resumed["embedding"]["usd"]) == (3, None)
 
 
 def test_json_is_one_object_also_for_an_error(terminal: Terminal) -> None:

@@ -98,7 +98,8 @@ def test_a_pack_carries_the_union_in_the_order_of_the_reference(rig: ReferenceRi
     assert [chunk.source_name for chunk in context.chunks] == ["Style/Contractions.yml", "pages/lists.md"]
     assert context.text == turned.text
     assert context.text.endswith("Bulleted lists\nKeep items of a list parallel in structure.")
-    assert context.findings.confidences[1] == Confidence(score=1, margin=1)
+    # A rule fires there, which says nothing of the pages.
+    assert context.findings.confidences[1].score < 1
     assert context.findings.undecided_rules == 0
     assert context.findings.chunks.missed == ()
 
@@ -128,7 +129,8 @@ def test_a_probe_is_a_search_whose_answer_is_known(rig: ReferenceRig, index: Ser
     right = rig.retrieval.probe(index, probe, k=3, budget_tokens=10)
     wrong = rig.retrieval.probe(index, replace(probe, relevant=("gone",)), k=3, budget_tokens=10)
 
-    assert (right.recall, right.confidence.score) == (1, 1)
+    assert right.recall == 1
+    assert right.confidence == rig.retrieval.rank(index, Query(text=probe.query), k=3, room_tokens=10).confidence
     assert wrong.recall == 0
 
 
@@ -157,13 +159,13 @@ def test_where_no_rule_fires_silence_is_told_and_what_no_block_tells_is_carried(
     assert confidences == [SILENCE, Confidence(score=1, margin=1)]
 
 
-def test_without_room_for_what_no_block_tells_silent_rules_leave_a_doubt(rig: ReferenceRig) -> None:
+def test_without_room_for_what_no_block_tells_there_is_a_doubt_whether_a_rule_fires_or_not(rig: ReferenceRig) -> None:
     rig.embedder = None
 
     names, [silent, fired] = carried(rig, ["Nothing of it stands here.", "They are not here."], budget_tokens=5)
 
     assert names == ["s/Are.yml"]
-    assert (silent, fired) == (Confidence(score=0, margin=0), Confidence(score=1, margin=1))
+    assert silent == fired == Confidence(score=0, margin=0)
 
 
 def test_every_rule_that_fires_is_carried_however_few_chunks_are_wanted(rig: ReferenceRig) -> None:

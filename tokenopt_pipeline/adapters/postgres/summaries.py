@@ -40,7 +40,9 @@ class PostgresSummaries:
         packs = self._one("run_packs", **at)
         batches = self._one("run_batches", **at)
         kept = self._one("run_kept_prefixes", **at)
-        unpriced = ledger["usd"] is None or kept["usd"] is None
+        embedded = rows(self._connection, "run_embeddings", **at)
+        beside = [kept["usd"], *(r["usd"] for r in embedded)]
+        unpriced = ledger["usd"] is None or None in beside
         written = ledger["cache_write_5m"] + ledger["cache_write_1h"]
         return {
             "run": run.run_id,
@@ -80,7 +82,10 @@ class PostgresSummaries:
             "kept_prefixes": kept["kept"],
             "bridge": conversations_of_run(self._connection, run.run_no),
             "contexts": contexts_of_run(self._connection, run.run_no),
-            "usd": None if unpriced else float(ledger["usd"] + kept["usd"]),
+            "embeddings": {
+                r["embedder"]: {**r, "usd": None if r["usd"] is None else float(r["usd"])} for r in embedded
+            },
+            "usd": None if unpriced else float(ledger["usd"] + sum(beside)),
             "usd_baseline": self._baseline(run),
             "budget_usd": None if run.policy.run.budget_usd is None else float(run.policy.run.budget_usd),
             "kind": run.kind.value,
