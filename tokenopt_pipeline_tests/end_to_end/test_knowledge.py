@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.in_process import Sandbox, running_sandbox
+from tokenopt_pipeline_tests.adapters.embedding_server import embedding_server
 from tokenopt_pipeline_tests.end_to_end.terminal import LINE_TEMPLATE, Terminal, scalar, terminal_at
 from tokenopt_pipeline_tests.postgres_servers import database_copy, wait_until
 
@@ -133,6 +135,34 @@ def test_a_schema_marked_eligible_gets_what_was_found_and_a_critical_one_everyth
     plan = ("plan", "text", "--schema", f"{terminal.cwd / 'critical'}.json", "--set", "reuse.enabled=false", "--json")
     planned = terminal.tok(*plan).json()
     assert planned["contexts"] == {"full": {"critical": planned["packs"]}}
+
+
+@pytest.mark.parametrize("policy", ["priced.json", "bridge.yaml"])
+def test_a_run_pays_for_the_queries_of_its_searches_and_of_its_search_tool(terminal: Terminal, policy: str) -> None:
+    with embedding_server() as server:
+        where = {**terminal.environment, "TOKENOPT_EMBEDDINGS_BASE_URL": f"{server.url}/v1"}
+        paying, cwd = replace(terminal, environment=where), terminal.cwd
+        schema = json.loads((cwd / "eligible.json").read_text())
+        (cwd / "paid.json").write_text(json.dumps({**schema, "ref": "paid", "references": ["paid"]}))
+        price = {"models": {"custom/stand-in": {"price": {"input": "1", "output": "0"}}}}
+        declared = {**json.loads((cwd / "bridge.yaml").read_text()), **price} if policy == "bridge.yaml" else price
+        (cwd / f"paid-{policy}").write_text(json.dumps(declared))
+        build = ("index", "build", cwd / "style", "--name", "paid", "--probes", cwd / "probes.jsonl")
+        paying.tok(*build, "--embedder", "custom/stand-in:8")
+        server.asked.clear()
+        found = run(paying, "paid", "--policy", str(cwd / f"paid-{policy}"), "--budget", "5")
+
+    assert_whole(found)
+    told = found["embeddings"]["custom/stand-in"]
+    assert told["requests"] == told["texts"] == len(server.asked) > 0
+    # The server says one token for each request, and the price is a dollar a million.
+    assert told["usd"] == pytest.approx(len(server.asked) / 1_000_000)
+    calls = scalar(
+        where["TOKENOPT_DATABASE_URL"],
+        f"select sum(usd) from tokenopt.ledger join tokenopt.run using (run_no) where run_id = '{found['run']}'",
+    )
+    assert found["usd"] == pytest.approx(float(calls) + told["usd"])
+    assert ("on_demand" if policy == "bridge.yaml" else "retrieved") in found["contexts"]
 
 
 @pytest.mark.parametrize("vendor", _MODELS)
