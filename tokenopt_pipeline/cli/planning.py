@@ -200,6 +200,9 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
 
 def _verdict(p: Mapping[str, Any]) -> str:
     """Whether the budget is enough. It is never passed: a call that might pass it is not made."""
+    bound = p.get("usd_bound")
+    if bound is not None and _per_conversation(p["packs"], bound) > p["budget_usd"]:
+        return f"not enough for one conversation, for which about {dollars(_per_conversation(p['packs'], bound))} is reserved"
     # Conversations may go to their bounds.
     if max(p["forecast"]["high"]["usd"], p.get("usd_bound") or 0) <= p["budget_usd"]:
         return "enough for the high estimate"
@@ -223,7 +226,8 @@ def _wait_line(model: str, wait: Mapping[str, Any]) -> str:
     )
     return (
         f"waiting     an answer of {model} takes {one}, {wait['batches_most']} at most; "
-        f"each has ended after {wait['batch_h']} h at the latest{until}"
+        f"each has ended after {wait['batch_h']} h at the latest: "
+        f"{wait['batches'] * wait['batch_h']} h in all, {wait['batches_most'] * wait['batch_h']} at most{until}"
     )
 
 
@@ -232,5 +236,10 @@ def _bound_lines(packs: int, usd_bound: float | None) -> list[str]:
         return []
     return [
         f"bridge      {packs:,} conversations, each priced at one round of tools; at their bounds, and asked plainly after that, "
-        f"up to {dollars(usd_bound)}"
+        f"up to {dollars(usd_bound)}; of a budget, about {dollars(_per_conversation(packs, usd_bound))} is reserved for each "
+        "while it is going on"
     ]
+
+
+def _per_conversation(packs: int, usd_bound: float) -> float:
+    return usd_bound / packs if packs else 0.0

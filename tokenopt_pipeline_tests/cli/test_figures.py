@@ -163,6 +163,16 @@ def test_a_plan_says_whether_its_budget_is_enough(budget: float, words: str) -> 
     assert words in "\n".join(plan_lines(_a_plan(budget_usd=budget)))
 
 
+def test_a_plan_says_what_is_reserved_for_a_conversation_and_when_a_budget_is_too_small_for_one() -> None:
+    plan = _a_plan(packs=10, usd_bound=4.0, budget_usd=0.3)
+    told = "\n".join(plan_lines(plan))
+    assert "about $0.4000 is reserved for each while it is going on" in told
+    assert "$0.3000: not enough for one conversation, for which about $0.4000 is reserved" in told
+    assert "not enough for one" not in "\n".join(plan_lines({**plan, "budget_usd": 0.4}))
+    nothing_to_ask = "\n".join(plan_lines({**plan, "packs": 0, "usd_bound": 0.0}))
+    assert "about $0.0000 is reserved" in nothing_to_ask
+
+
 def test_the_cache_line_counts_outcomes_and_says_why_what_was_missed_was_missed() -> None:
     outcomes = {
         "hit": {"calls": 17, "newest": 20, "why": "900 tokens were read."},
@@ -218,11 +228,12 @@ def test_a_plan_tells_its_checks_and_the_tiers_that_its_budget_chose() -> None:
     [
         (
             {"batches": 1, "batches_most": 3, "batch_h": 24, "deadline_h": None},
-            "an answer of openai/m takes 1 batch, 3 at most; each has ended after 24 h at the latest\n",
+            "an answer of openai/m takes 1 batch, 3 at most; each has ended after 24 h at the latest: 24 h in all, 72 at most\n",
         ),
         (
             {"batches": 2, "batches_most": 9, "batch_h": 48, "deadline_h": 72.0},
-            "takes 2 batches one after the other, 9 at most; each has ended after 48 h at the latest; "
+            "takes 2 batches one after the other, 9 at most; each has ended after 48 h at the latest: 96 h in all, "
+            "432 at most; "
             "none is begun that may end later than batches.deadline_h, 72 h",
         ),
     ],

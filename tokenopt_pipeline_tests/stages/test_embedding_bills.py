@@ -118,12 +118,16 @@ def test_an_answer_that_cannot_be_used_is_billed_all_the_same(rig: Rig, server: 
 def test_a_budget_without_room_for_a_query_stops_it_before_it_is_sent(rig: Rig, server: EmbeddingServer) -> None:
     run = planned(rig, run={"budget_usd": "0.0001"})
     embedder = openai(server, ledger_of(rig, run))
-    embedder.query("words")
+    embedder.query("x" * 2_000)
+    server.refusal = (500, {"error": {"message": "no"}})
+    with pytest.raises(ProviderUnavailable):
+        embedder.query("x" * 4_000)
+    # What broke off may have been billed, and leaves a fifth of the budget.
     with pytest.raises(BudgetExceeded):
-        embedder.query("words " * 1_000)
+        embedder.query("x" * 2_000)
 
-    assert len(server.asked) == 1
-    assert states(rig) == [("answered", 1, PRICE)]
+    assert len(server.asked) == 2
+    assert [state for state, *_ in states(rig)] == ["answered", "intended"]
 
 
 def test_a_run_with_a_budget_asks_no_embedder_whose_price_nobody_knows(rig: Rig, server: EmbeddingServer) -> None:
