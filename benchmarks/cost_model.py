@@ -24,7 +24,7 @@ from tokenopt_pipeline.domain.price_cliffs import price_cliff
 from tokenopt_pipeline.domain.routing import ModelRef, parse_model_ref
 from tokenopt_pipeline.domain.schemas import ExtractionSchema, parse_schema
 from tokenopt_pipeline.domain.usage import TokenUsage
-from tokenopt_pipeline.stages.prepare import Sharing, plan_run_cache
+from tokenopt_pipeline.stages.sharing import Sharing, plan_run_cache
 
 MODELS = {
     "small": ("anthropic/claude-haiku-5-5", "openai/gpt-6-luna", "google/gemini-3.1-flash-lite"),

@@ -65,7 +65,7 @@ def choose_mode(
 ) -> Mode:
     """The mode of packs that go to one model of this provider. `asked` is the run's: sync, async or auto.
 
-    `packs` is how many of the run's packs go there; the dollars are the same call's in both modes, None when unknown;
+    `packs` is how many of the run's packs go there; the dollars are what they are expected to cost either way, None when unknown;
     `converses`: models have tools, and each turn takes a batch.
     """
     if asked == "sync":
@@ -84,7 +84,9 @@ def choose_mode(
     if packs < policy.min_packs:
         return Mode(name="sync", reason=f"Only {packs} packs go there, and a batch takes {policy.min_packs} or more.")
     if usd_sync is not None and usd_batch is not None and usd_batch >= usd_sync:
-        return Mode(name="sync", reason="A batch costs no less there.")
+        return Mode(
+            name="sync", reason=f"In batches they would cost ${usd_batch:.4f} there, and ${usd_sync:.4f} in calls."
+        )
     return Mode(
         name="async",
         reason=f"{packs} packs go there, and answers may take {policy.deadline_h:g} h, so they go in batches at a lower price.",

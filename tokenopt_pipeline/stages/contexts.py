@@ -133,6 +133,12 @@ class Contexts:
     open_retrieval: Callable[[Run], Retrieval]
     _retrievals: dict[int, Retrieval] = field(default_factory=dict)
 
+    def expected(self, run: Run, model: ModelSpec, prompt_tokens: int, costs: PrefixCosts) -> CarriedContext:
+        """What a pack to the model is expected to carry, before anything is searched."""
+        decided = _decided(run.schema, run.policy, run.knowledge, self.references)
+        known = Known(knowledge=run.knowledge, texts={}, decided=decided)
+        return expected_context(known, run.policy.retrieval, model, prompt_tokens, costs)
+
     def of_packs(
         self, run: Run, packs: Sequence[tuple[ModelSpec, PlannedPack]], costs: Callable[[ModelSpec], PrefixCosts]
     ) -> list[CarriedContext]:

@@ -23,8 +23,9 @@ from tokenopt_pipeline.domain.packs import NewPack, OpenPack, PackMember, carrie
 from tokenopt_pipeline.domain.retries import Again, NextStep, failed_instead, refusal_to_ask_again
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.ports import AnswerValidators, CallStore, Clock, Models, PackStore, Prices
-from tokenopt_pipeline.stages.prepare import Sharing, limits_on, plan_run_cache, unpriced
+from tokenopt_pipeline.stages.prepare import limits_on, unpriced
 from tokenopt_pipeline.stages.settle import again_packs
+from tokenopt_pipeline.stages.sharing import Sharing, plan_run_cache
 
 # A prefix is marked for caching when it is used again. How often blocks move is not known before they have; one write in vain
 # costs a quarter of a prefix, and none where there should be one nine tenths of every further prefix.

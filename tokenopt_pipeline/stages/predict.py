@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -28,7 +27,7 @@ from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.contexts import Known, PrefixCosts, check_room, expected_context
 from tokenopt_pipeline.stages.legs import Leg, legs_of
-from tokenopt_pipeline.stages.modes import mode_for
+from tokenopt_pipeline.stages.modes import Likes, mode_for
 from tokenopt_pipeline.stages.plan import (
     RunRequest,
     check_askable,
@@ -37,8 +36,9 @@ from tokenopt_pipeline.stages.plan import (
     recipe_of,
     run_mode,
 )
-from tokenopt_pipeline.stages.prepare import Sharing, keeping_of, limits_on, plan_run_cache, prefix_costs, unpriced
+from tokenopt_pipeline.stages.prepare import limits_on, unpriced
 from tokenopt_pipeline.stages.room import Room
+from tokenopt_pipeline.stages.sharing import Sharing, keeping_of, plan_run_cache, prefix_costs
 from tokenopt_pipeline.stages.sort_out import SortedOut, sort_out
 
 
@@ -251,13 +251,32 @@ class _Planner:
     def routes(self, *, only: str | None = None) -> Iterator[PredictedRoute]:
         """The forecast of every load: in its mode, and in the other where its provider has it; `only`: in this one."""
         policy = self.request.resolved.policy
-        per_model: Counter[ModelRef] = Counter()
-        for (_, ref, _), load in self._loads.items():
-            per_model[ref] += load.packs
+        likes: dict[ModelRef, list[Likes]] = {}
+        for (_, ref, asks), load in self._loads.items():
+            if load.packs:
+                likes.setdefault(ref, []).append(
+                    Likes(
+                        asks=asks,
+                        prompt_tokens=self.prompts[asks],
+                        packs=load.packs,
+                        line_tokens=load.line_tokens,
+                        output_tokens=load.answers.expected,
+                    )
+                )
         batch_prices = self.prices.in_batches(policy.batches.price_share)
         for (tier, ref, asks), load in self._loads.items():
             asked = run_mode(self.request)
-            chosen = mode_for(policy, ref, asked=asked, packs=per_model[ref], prices=self.prices)
+            chosen = mode_for(
+                policy,
+                load.model,
+                asked=asked,
+                likes=likes.get(ref, []),
+                of_all=self.packs,
+                prices=self.prices,
+                carries=lambda model, tokens, costs: expected_context(
+                    self.known, policy.retrieval, model, tokens, costs
+                ),
+            )
             self.modes[str(ref)] = chosen
             names = ("sync", "async") if supports_batches(ref.provider) else (chosen.name,)
             for name in names if only is None else (only,):

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 
 from tokenopt_pipeline.domain.answer_lengths import AnswerLength
 from tokenopt_pipeline.domain.asking import asked_of
-from tokenopt_pipeline.domain.batch_policy import LEAST_HIT_SHARE, BatchPolicy, hit_share, primes
 from tokenopt_pipeline.domain.caching import (
-    MARKED,
-    CachePlan,
-    cache_prices,
-    expected_spacing_s,
-    plan_cache,
     request_in_output_tokens,
 )
 from tokenopt_pipeline.domain.fallbacks import Obstacle
-from tokenopt_pipeline.domain.forecasts import Keeping
 from tokenopt_pipeline.domain.knowledge import CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks, Hindered, Move, opening
@@ -30,7 +21,6 @@ from tokenopt_pipeline.domain.packs import NewPack, carried_by
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.prefilter import WORDS_CAP, decide, skip_rules
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
-from tokenopt_pipeline.domain.retrieval import shared_usd
 from tokenopt_pipeline.domain.routing import Route, RouteTable, parse_model_ref
 from tokenopt_pipeline.domain.runs import Run, Shard
 from tokenopt_pipeline.domain.schemas import ExtractionSchema
@@ -39,6 +29,7 @@ from tokenopt_pipeline.ports import Models, PackStore, Prices, ShardStore
 from tokenopt_pipeline.stages.contexts import Contexts, PrefixCosts
 from tokenopt_pipeline.stages.modes import with_modes
 from tokenopt_pipeline.stages.room import Room
+from tokenopt_pipeline.stages.sharing import Sharing, plan_run_cache, prefix_costs
 
 
 def decide_blocks(run: Run, shard: Shard, *, shards: ShardStore) -> Mapping[str, int]:
@@ -51,47 +42,6 @@ def decide_blocks(run: Run, shard: Shard, *, shards: ShardStore) -> Mapping[str,
     facts = shards.undecided_facts(shard, words_cap=WORDS_CAP)
     verdicts = {f: decide(rules, f) for f in facts}
     return shards.decide(shard, verdicts, words_cap=WORDS_CAP, reuse=run.policy.reuse.enabled)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sharing:
-    """The requests that begin with one prefix."""
-
-    requests: int
-    #: Requests of the run, to whatever model.
-    of_all: int
-    mode: str
-
-
-def plan_run_cache(
-    policy: Policy, model: ModelSpec, prices: Prices, sharing: Sharing, *, prefix_tokens: int
-) -> CachePlan:
-    """The plan for a shared prefix, at the model's own prices."""
-    mode, provider = sharing.mode, model.ref.provider
-    plan = plan_cache(
-        policy.caching,
-        model,
-        prefix_tokens=prefix_tokens,
-        expected_requests=sharing.requests,
-        spacing_s=expected_spacing_s(
-            requests=sharing.requests, of_all=sharing.of_all, concurrency=policy.calls.concurrency, mode=mode
-        ),
-        prices=cache_prices(partial(prices.usd, model.ref), model.billed_tokens(prefix_tokens)),
-        hit_share=hit_share(policy.batches, provider, mode=mode),
-    )
-    if mode != "async" or plan.ttl not in MARKED or not primes(policy.batches, provider):
-        return plan
-    return replace(
-        plan, reason=f"{plan.reason} One request goes first in a batch of its own, so that the others find it."
-    )
-
-
-def keeping_of(policy: BatchPolicy, model: ModelSpec, plan: CachePlan, *, mode: str) -> Keeping:
-    """How often requests are expected to find what the plan keeps."""
-    if mode != "async" or plan.ttl not in MARKED:
-        return Keeping(ttl=plan.ttl)
-    share = hit_share(policy, model.ref.provider, mode=mode)
-    return Keeping(ttl=plan.ttl, share=share, low_share=min(share, LEAST_HIT_SHARE))
 
 
 def limits_on(
@@ -116,17 +66,6 @@ def limits_on(
         learned=lengths,
         saved_tokens=request_in_output_tokens(policy.caching, model, usd, prefix_tokens=prefix_tokens),
     )
-
-
-def prefix_costs(policy: Policy, model: ModelSpec, prices: Prices, sharing: Sharing) -> PrefixCosts:
-    """What requests that share a prefix cost before their blocks."""
-
-    def shared(tokens: int) -> Decimal | None:
-        plan = plan_run_cache(policy, model, prices, sharing, prefix_tokens=tokens)
-        return shared_usd(usd, model.billed_tokens(tokens), calls=sharing.requests, ttl=plan.ttl)
-
-    usd = partial(prices.usd, model.ref)
-    return PrefixCosts(shared=shared, usd=usd)
 
 
 def unpriced(policy: Policy, prices: Prices) -> Hindered:
@@ -176,7 +115,7 @@ def pack_blocks(
         )
         planned += [(move, limits, p) for p in plan_packs(packables, limits, run.policy.packing, model)]
     if run.mode != "sync":
-        planned = with_modes(run, planned, prices=prices)
+        planned = with_modes(run, planned, models=models, prices=prices, contexts=contexts)
     modes = {str(move.route.model): move.route.mode for move, _, _ in planned}
     # The run's other shards will ask about as often as this one.
     per_model = Counter(str(move.route.model) for move, _, _ in planned)

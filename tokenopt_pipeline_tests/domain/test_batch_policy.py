@@ -52,7 +52,7 @@ def mode(policy: BatchPolicy = PATIENT, **changes: Any) -> Mode:
         ),
         (BatchPolicy(deadline_h=48), {"converses": True}, "async", "answers may take 48 h"),
         (PATIENT, {"packs": 19}, "sync", "Only 19 packs go there, and a batch takes 20 or more."),
-        (PATIENT, {"usd_batch": Decimal(2)}, "sync", "A batch costs no less there."),
+        (PATIENT, {"usd_batch": Decimal(2)}, "sync", "In batches they would cost $2.0000 there, and"),
     ],
 )
 def test_the_mode_follows_from_declared_inputs_and_says_why(
