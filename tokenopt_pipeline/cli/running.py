@@ -89,13 +89,13 @@ def execute(workspace: Workspace, run: Run, *, console: Console, wait: bool = Fa
 
     A run in batches ends here when all of them are submitted; with `wait`, when all have come back.
     """
+    # Planning has counted; a run rarely counts again, and would hold forty megabytes beside Dagster's for as long as it takes.
+    O200kTokenizer.release()
     from tokenopt_pipeline.definitions import defs
     from tokenopt_pipeline.defs.instance import open_instance
     from tokenopt_pipeline.defs.launch import LaunchResult, declare_shards, materialize_shards
     from tokenopt_pipeline.defs.reaper import reap
 
-    # Planning has counted; a run rarely counts again, and would hold forty megabytes for as long as it takes.
-    O200kTokenizer.release()
     summaries = summaries_on(workspace)
     # A process killed in its last moment may leave a run open whose blocks have all ended: its last shard closes it.
     unfinished = (summaries.unfinished_shards(run) or [run.n_shards - 1]) if run.state is RunState.OPEN else []
