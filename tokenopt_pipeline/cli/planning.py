@@ -134,7 +134,9 @@ def _not_reused(request: RunRequest, tables: Mapping[str, Any]) -> list[str]:
     )
     others = tables["planning"].answered_otherwise(request.collection, answer_recipe=recipe)
     is_enabled = request.resolved.policy.reuse.enabled
-    return [f"{o.blocks:,} blocks: {why_not_reused(ours, [o], is_enabled=is_enabled)}" for o in others[:_MOST_RUNS]]
+    # Switched off is the same reason for all of them.
+    most = _MOST_RUNS if is_enabled else 1
+    return [f"{o.blocks:,} blocks: {why_not_reused(ours, [o], is_enabled=is_enabled)}" for o in others[:most]]
 
 
 def _forecast_document(forecast: Forecast) -> dict[str, Any]:

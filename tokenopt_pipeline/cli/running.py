@@ -252,7 +252,8 @@ def _show_progress(url: str, run: Run, console: Console, stop: threading.Event) 
         while not stop.wait(every_s):
             now = summaries.progress(run)
             done = max(now["ended"], now["answered"])
-            text = f"{done:,} of {run.n_blocks:,} blocks · {now['calls']:,} calls · ${now['usd']:.4f} {run.kind}"
+            calls = f"{now['calls']:,} call{'' if now['calls'] == 1 else 's'}"
+            text = f"{done:,} of {run.n_blocks:,} blocks · {calls} · ${now['usd']:.4f} {run.kind}"
             progress.update(task, completed=done, text=text)
             if not console.is_terminal:
                 console.print(f"progress {text}", markup=False, highlight=False)
