@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.batch_policy import Mode, choose_mode
+from tokenopt_pipeline.domain.forecasts import Load
 from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks, Move
@@ -46,6 +48,17 @@ class Likes:
         return replace(
             self, packs=self.packs * n, line_tokens=self.line_tokens * n, output_tokens=self.output_tokens * n
         )
+
+
+def likes_of(load: Load, asks: Asks, *, prompt_tokens: int) -> Likes:
+    """The packs of a load."""
+    return Likes(
+        asks=asks,
+        prompt_tokens=prompt_tokens,
+        packs=load.packs,
+        line_tokens=load.line_tokens,
+        output_tokens=load.answers.expected,
+    )
 
 
 def mode_for(
@@ -139,7 +152,7 @@ def with_modes(
                 likes=[each.times(run.n_shards) for each in likes[name].values()],
                 of_all=len(planned) * run.n_shards,
                 prices=prices,
-                carries=lambda model, tokens, costs: contexts.expected(run, model, tokens, costs),
+                carries=partial(contexts.expected, run),
             )
         mode = modes[name]
         route = replace(route, mode=mode.name, reason=f"{route.reason} {mode.reason}")

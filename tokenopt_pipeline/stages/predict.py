@@ -27,7 +27,7 @@ from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.contexts import Known, PrefixCosts, check_room, expected_context
 from tokenopt_pipeline.stages.legs import Leg, legs_of
-from tokenopt_pipeline.stages.modes import Likes, mode_for
+from tokenopt_pipeline.stages.modes import likes_of, mode_for
 from tokenopt_pipeline.stages.plan import (
     RunRequest,
     check_askable,
@@ -251,38 +251,22 @@ class _Planner:
     def routes(self, *, only: str | None = None) -> Iterator[PredictedRoute]:
         """The forecast of every load: in its mode, and in the other where its provider has it; `only`: in this one."""
         policy = self.request.resolved.policy
-        likes: dict[ModelRef, list[Likes]] = {}
-        for (_, ref, asks), load in self._loads.items():
-            if load.packs:
-                likes.setdefault(ref, []).append(
-                    Likes(
-                        asks=asks,
-                        prompt_tokens=self.prompts[asks],
-                        packs=load.packs,
-                        line_tokens=load.line_tokens,
-                        output_tokens=load.answers.expected,
-                    )
-                )
-        batch_prices = self.prices.in_batches(policy.batches.price_share)
-        for (tier, ref, asks), load in self._loads.items():
-            asked = run_mode(self.request)
-            chosen = mode_for(
+        loads = list(self._loads.items())
+        for (tier, ref, asks), load in loads:
+            alike = [likes_of(o, a, prompt_tokens=self.prompts[a]) for (_, r, a), o in loads if r == ref and o.packs]
+            chosen = self.modes[str(ref)] = mode_for(
                 policy,
                 load.model,
-                asked=asked,
-                likes=likes.get(ref, []),
+                asked=run_mode(self.request),
+                likes=alike,
                 of_all=self.packs,
                 prices=self.prices,
-                carries=lambda model, tokens, costs: expected_context(
-                    self.known, policy.retrieval, model, tokens, costs
-                ),
+                carries=partial(expected_context, self.known, policy.retrieval),
             )
-            self.modes[str(ref)] = chosen
             names = ("sync", "async") if supports_batches(ref.provider) else (chosen.name,)
             for name in names if only is None else (only,):
-                prices = batch_prices if name == "async" else self.prices
-                is_chosen = name == (only or chosen.name)
-                route = self._route(load, asks, mode=name, prices=prices, is_chosen=is_chosen)
+                prices = self.prices.in_batches(policy.batches.price_share) if name == "async" else self.prices
+                route = self._route(load, asks, mode=name, prices=prices, is_chosen=name == (only or chosen.name))
                 yield replace(route, tier=tier)
 
     def _route(self, load: Load, asks: Asks, *, mode: str, prices: Prices, is_chosen: bool) -> PredictedRoute:
