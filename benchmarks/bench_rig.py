@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.ours import take_through
 from tokenopt_pipeline import assembly
 from tokenopt_pipeline.adapters.anthropic import AnthropicProvider
 from tokenopt_pipeline.adapters.clock import SystemClock
@@ -24,7 +25,7 @@ from tokenopt_pipeline.adapters.readers import read_document
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.assembly import Backend
 from tokenopt_pipeline.domain.policy import resolve
-from tokenopt_pipeline.domain.runs import Run, RunKind, Shard
+from tokenopt_pipeline.domain.runs import Run, RunKind
 from tokenopt_pipeline.domain.schemas import parse_schema
 from tokenopt_pipeline.sandbox.config import SandboxConfig
 from tokenopt_pipeline.sandbox.in_process import running_sandbox
@@ -81,7 +82,14 @@ class BenchRig:
             now=SystemClock().now(),
         )
 
-    def run(self, collection: str, schema: Mapping[str, Any], policy: Mapping[str, Mapping[str, Any]]) -> Outcome:
+    def run(
+        self,
+        collection: str,
+        schema: Mapping[str, Any],
+        policy: Mapping[str, Mapping[str, Any]],
+        *,
+        mode: str = "sync",
+    ) -> Outcome:
         """Plans with what was learnt so far, predicts, runs everything, and says what it was billed."""
         resolved = resolve([("benchmark", policy)])
         request = RunRequest(
@@ -89,7 +97,7 @@ class BenchRig:
             schema=parse_schema(schema, name="benchmark"),
             schema_source=schema,
             resolved=resolved,
-            mode="sync",
+            mode=mode,
             kind=RunKind.SIMULATED,
         )
         learned = learn(request, calls=PostgresLearning(self.connection), models=assembly.models_under(resolved.policy))
@@ -115,8 +123,7 @@ class BenchRig:
             kinds = {"anthropic": RunKind.SIMULATED}
             backend = Backend(providers={"anthropic": provider}, kinds=kinds, key_variables={})
             line = assembly.line_on(self.connection, backend)
-            for shard_no in range(run.n_shards):
-                line.whole(run, Shard(run_no=run.run_no, shard_no=shard_no))
+            take_through(self.connection, line, run)
         summaries = PostgresSummaries(self.connection, tables=assembly.RunTables())
         return Outcome(run=run, prediction=prediction, summary=summaries.summary(line.runs.find(run.run_id)))
 
