@@ -174,7 +174,7 @@ def learn_tokens(calls: Sequence[CountedCall]) -> TokenCorrection | None:
 
 
 def _line(calls: Sequence[CountedCall]) -> tuple[float, float] | None:
-    """Least squares of relative errors; None when the calls are too alike, or the slope makes no sense."""
+    """Least squares of relative errors; None when the calls are too alike, or the line makes no sense."""
     weights = [1 / c.billed**2 for c in calls]
     total = sum(weights)
     mean_x = sum(w * c.expected for w, c in zip(weights, calls, strict=True)) / total
@@ -184,7 +184,9 @@ def _line(calls: Sequence[CountedCall]) -> tuple[float, float] | None:
         return None
     together = sum(w * (c.expected - mean_x) * (c.billed - mean_y) for w, c in zip(weights, calls, strict=True))
     slope = together / spread
-    return (slope, mean_y - slope * mean_x) if 0.25 <= slope <= 4 else None
+    overhead = mean_y - slope * mean_x
+    # Nothing is billed less for being asked: such a line fits calls of much the same length, and misses all others.
+    return (slope, overhead) if 0.25 <= slope <= 4 and overhead >= 0 else None
 
 
 def _error(calls: Sequence[CountedCall], scale: float, shift: float) -> float:

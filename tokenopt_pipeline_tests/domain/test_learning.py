@@ -157,3 +157,12 @@ def test_whatever_was_billed_the_model_stays_one_that_can_be_planned_with(pairs:
         assert 0 <= model.token_ratio <= model.token_ratio_guard
         assert model.request_overhead_tokens >= 0
         assert correction == learn_tokens(calls(*pairs))
+
+
+def test_calls_of_much_the_same_length_teach_no_line_that_misses_all_shorter_ones() -> None:
+    alike = [CountedCall(expected=26_200, billed=24_900)] * 200 + [CountedCall(expected=26_300, billed=25_030)] * 160
+    longer = [CountedCall(expected=33_000, billed=33_740)] * 40
+    learnt = learn_tokens([*alike, *longer])
+    # The line through them starts nine thousand below nothing, and would make a prefix of 25,000 tokens one of 32,500.
+    assert learnt is not None
+    assert (learnt.scale, learnt.shift) == (pytest.approx(0.95, abs=0.002), 0.0)
