@@ -148,8 +148,9 @@ def _least_squares(points: Sequence[tuple[int, int]]) -> tuple[float, float]:
     return slope, mean_y - slope * mean_x
 
 
-def learn_tokens(calls: Sequence[CountedCall]) -> TokenCorrection | None:
-    """The correction that these calls, all of one kind, teach; None when they are too few or need none.
+def learn_tokens(calls: Sequence[CountedCall], *, overhead: int = 0) -> TokenCorrection | None:
+    """The correction that these calls, all of one kind, teach; None when they are too few or need none. `overhead`: tokens that the
+    model table expects of a request beside its texts; nothing is billed less for being asked, so that no more is taken away.
 
     One number at a time: a factor, or an overhead; both only where enough calls of different lengths tell them apart. The
     simplest that removes most of the median relative error wins.
@@ -164,7 +165,9 @@ def learn_tokens(calls: Sequence[CountedCall]) -> TokenCorrection | None:
     if len(known) >= _LEAST_FOR_LINE and (line := _line(known)) is not None:
         candidates.append(line)
     plain = _error(known, 1.0, 0.0)
-    scale, shift = min(candidates, key=lambda each: _error(known, *each))
+    # A line through calls of much the same length may start far below nothing, and misses all others.
+    possible = [(scale, shift) for scale, shift in candidates if scale * overhead + shift >= 0]
+    scale, shift = min(possible, key=lambda each: _error(known, *each))
     if _error(known, scale, shift) > plain * _WORTH:
         scale, shift = 1.0, 0.0
     tail = _tail(known, scale, shift)
@@ -174,7 +177,7 @@ def learn_tokens(calls: Sequence[CountedCall]) -> TokenCorrection | None:
 
 
 def _line(calls: Sequence[CountedCall]) -> tuple[float, float] | None:
-    """Least squares of relative errors; None when the calls are too alike, or the line makes no sense."""
+    """Least squares of relative errors; None when the calls are too alike, or the slope makes no sense."""
     weights = [1 / c.billed**2 for c in calls]
     total = sum(weights)
     mean_x = sum(w * c.expected for w, c in zip(weights, calls, strict=True)) / total
@@ -184,9 +187,7 @@ def _line(calls: Sequence[CountedCall]) -> tuple[float, float] | None:
         return None
     together = sum(w * (c.expected - mean_x) * (c.billed - mean_y) for w, c in zip(weights, calls, strict=True))
     slope = together / spread
-    overhead = mean_y - slope * mean_x
-    # Nothing is billed less for being asked: such a line fits calls of much the same length, and misses all others.
-    return (slope, overhead) if 0.25 <= slope <= 4 and overhead >= 0 else None
+    return (slope, mean_y - slope * mean_x) if 0.25 <= slope <= 4 else None
 
 
 def _error(calls: Sequence[CountedCall], scale: float, shift: float) -> float:

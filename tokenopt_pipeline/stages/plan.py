@@ -124,7 +124,8 @@ def learn(request: RunRequest, *, calls: LearningStore, models: Models | None = 
                 prefixes[str(ref)] = seen_prefix
         for schema_hash in (request.schema.schema_hash, None):
             counted = calls.counted(ref, kind=request.kind, schema_hash=schema_hash, most=MOST_CALLS)
-            correction = learn_tokens(counted)
+            overhead = models.spec(ref).request_overhead_tokens if models is not None else 0
+            correction = learn_tokens(counted, overhead=overhead)
             if correction is not None:
                 tokens[str(ref)] = correction
                 break

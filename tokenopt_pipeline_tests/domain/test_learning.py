@@ -165,4 +165,13 @@ def test_calls_of_much_the_same_length_teach_no_line_that_misses_all_shorter_one
     learnt = learn_tokens([*alike, *longer])
     # The line through them starts nine thousand below nothing, and would make a prefix of 25,000 tokens one of 32,500.
     assert learnt is not None
-    assert (learnt.scale, learnt.shift) == (pytest.approx(0.95, abs=0.002), 0.0)
+    assert learnt.scale == pytest.approx(0.95, abs=0.002)
+    assert learnt.shift == 0.0
+
+
+def test_no_more_is_taken_away_than_a_request_is_expected_to_add() -> None:
+    short_of = calls(*((n, n - 40) for n in range(200, 1_200, 100)))
+    allowed, refused = learn_tokens(short_of, overhead=50), learn_tokens(short_of, overhead=30)
+    assert allowed is not None
+    assert (allowed.scale, allowed.shift) == (1.0, -40.0)
+    assert refused is None or refused.shift == 0.0
