@@ -13,7 +13,7 @@ import click
 from tokenopt_pipeline.cli.exits import DONE, contract
 from tokenopt_pipeline.cli.figures import dollars
 from tokenopt_pipeline.domain.errors import NotFound
-from tokenopt_pipeline.domain.indexes import ServedIndex
+from tokenopt_pipeline.domain.indexes import ServedIndex, lenders_of
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout.")
 
@@ -36,6 +36,12 @@ def index() -> None:
     type=click.Path(path_type=Path),
     help='JSONL of {"query": …, "relevant": [file names]}: measures the index and calibrates when it is trusted.',
 )
+@click.option(
+    "--rules",
+    multiple=True,
+    metavar="NAME",
+    help="Another reference whose rules explain the probes, as in runs of a schema that names both.",
+)
 @click.option("--policy", metavar="FILE", help="A YAML file of policy settings; its section retrieval counts.")
 @click.option("--set", "settings", multiple=True, metavar="retrieval.KEY=VALUE", help="One policy setting.")
 @_AS_JSON
@@ -46,6 +52,7 @@ def build(
     name: str,
     embedder: str | None,
     probes: Path | None,
+    rules: tuple[str, ...],
     policy: str | None,
     settings: tuple[str, ...],
     as_json: bool,
@@ -80,6 +87,7 @@ def build(
             budget_tokens=retrieval.budget_tokens,
             recall_gate=retrieval.recall_gate,
             now=SystemClock().now(),
+            rules=rules,
             progress=progress,
         )
     document = {
@@ -114,10 +122,15 @@ def build(
 @click.argument("query")
 @click.option("--k", default=8, show_default=True, type=click.IntRange(1, 50), help="Chunks to show.")
 @click.option("--block-type", default="paragraph", show_default=True, help="What the text is; rules may ask.")
-@click.option("--rules", metavar="NAME", help="Another reference whose rules explain the text and widen the search.")
+@click.option(
+    "--rules",
+    multiple=True,
+    metavar="NAME",
+    help="Another reference whose rules explain the text and widen the search.",
+)
 @_AS_JSON
 @contract
-def search(*, name: str, query: str, k: int, block_type: str, rules: str | None, as_json: bool) -> int:
+def search(*, name: str, query: str, k: int, block_type: str, rules: tuple[str, ...], as_json: bool) -> int:
     """Show the chunks that a text needs most: rules that fire on it, sections it names, then the closest by words and meaning."""
     from tokenopt_pipeline import assembly
     from tokenopt_pipeline.cli.workspace import open_workspace
@@ -127,10 +140,8 @@ def search(*, name: str, query: str, k: int, block_type: str, rules: str | None,
         references = assembly.references_on(workspace.connection)
         retrieval = assembly.retrieval_on(workspace.connection, workspace.settings)
         served = _serving(references, name)
-        asked = Query(text=query, block_type=block_type)
-        if rules is not None:
-            explained = retrieval.rank(_serving(references, rules), asked, k=k).explained
-            asked = Query(text=query, block_type=block_type, explained=explained)
+        lenders = lenders_of(served, [_serving(references, other) for other in rules])
+        asked = retrieval.lent(Query(text=query, block_type=block_type), lenders)
         hits = retrieval.hits(served, asked, k=k)
     if as_json:
         document = [
@@ -218,6 +229,7 @@ def _shown(served: ServedIndex) -> dict[str, Any]:
             "recall": measured.recall,
             "min_score": None if measured.threshold is None else measured.threshold.score,
             "min_margin": None if measured.threshold is None else measured.threshold.margin,
+            "rules": sorted(measured.lent_by),
         },
     }
 
@@ -229,6 +241,8 @@ def _line(served: ServedIndex) -> str:
     probes = (
         "not measured" if measured is None else f"recall {recall} on {measured.trusted} of {measured.n} unseen probes"
     )
+    if measured is not None and measured.lent_by:
+        probes += f" with rules of {', '.join(sorted(measured.lent_by))}"
     stale = ", stale" if served.is_stale else ""
     return f"{served.name}: {served.n_chunks:,} chunks, {served.n_rules:,} rules, {embedder}, {probes}{stale}"
 

@@ -24,6 +24,8 @@ class ReferenceConfig(dg.Config):
     paths: list[str]
     #: A JSONL file of probes; none: the index is not measured, and a schema marked eligible gets the reference whole.
     probes: str | None = None
+    #: Other references, indexed before it, whose rules lend words to its probes as they do in runs of a schema that names them all.
+    rules: list[str] = Field(default_factory=list)
 
 
 class ReferenceIndexConfig(dg.Config):
@@ -56,6 +58,7 @@ def reference_index(
             budget_tokens=config.budget_tokens,
             recall_gate=config.recall_gate,
             now=SystemClock().now(),
+            rules=reference.rules,
         )
         outcomes.append(outcome)
         for note in outcome.notes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,6 +58,17 @@ class ServedIndex:
     def standing(self) -> IndexStanding:
         """What the safety decision asks of it."""
         return IndexStanding(name=self.name, is_stale=self.is_stale, calibration=self.calibration)
+
+
+def lenders_of(index: ServedIndex, together: Iterable[ServedIndex]) -> list[ServedIndex]:
+    """Of the indexes that are searched together, those whose rules lend words to searches of this one, by name."""
+    lending = (other for other in together if other.n_rules and other.index_no != index.index_no)
+    return sorted(lending, key=lambda other: other.name)
+
+
+def lent_by(lenders: Iterable[ServedIndex]) -> dict[str, str]:
+    """Name -> recipe digest of indexes that lend."""
+    return {lender.name: lender.recipe_digest for lender in lenders}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

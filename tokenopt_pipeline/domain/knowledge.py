@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tokenopt_pipeline.domain.fingerprints import digest_text
-from tokenopt_pipeline.domain.indexes import ServedIndex
+from tokenopt_pipeline.domain.indexes import ServedIndex, lenders_of, lent_by
 from tokenopt_pipeline.domain.retrieval import ContextCause, ContextDecision, ContextKind, IndexStanding
 
 _TEXT_ID_HEX = 32
@@ -27,12 +27,19 @@ class RunReference:
     #: Recipe digest of the index that served it; None: there was none.
     index_recipe: str | None
 
-    def standing(self, served: ServedIndex | None) -> IndexStanding | None:
-        """How the index that serves it now stands with the run; None: there is none."""
+    def standing(self, served: ServedIndex | None, together: Sequence[ServedIndex] = ()) -> IndexStanding | None:
+        """How the index that serves it now stands with the run; None: there is none.
+
+        `together`: the indexes of all the run's references, whose rules lend words to searches of each other.
+        """
         if served is None:
             return None
         # Another index than the run's own answers from other sources, or answers otherwise.
-        return replace(served.standing, is_stale=served.is_stale or served.recipe_digest != self.index_recipe)
+        return replace(
+            served.standing,
+            is_stale=served.is_stale or served.recipe_digest != self.index_recipe,
+            lent_by=lent_by(lenders_of(served, together)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 from tokenopt_pipeline.domain.fingerprints import digest_text
 from tokenopt_pipeline.domain.ranking import SILENCE, Confidence
@@ -53,6 +53,8 @@ class Calibration:
     n: int
     #: Of those, how many the threshold trusts.
     trusted: int
+    #: References whose rules lent words to the searches: name -> recipe digest of its index.
+    lent_by: Mapping[str, str] = field(default_factory=dict)
 
 
 def recall_at(ranked: Sequence[str], relevant: Sequence[str], k: int) -> float:
@@ -70,19 +72,27 @@ def ndcg_at(ranked: Sequence[str], gains: dict[str, float], k: int) -> float:
     return found / possible if possible else 0.0
 
 
-def calibrate(results: Sequence[ProbeResult], *, gate: float, can_be_silent: bool = False) -> Calibration:
+def calibrate(
+    results: Sequence[ProbeResult],
+    *,
+    gate: float,
+    can_be_silent: bool = False,
+    lent_by: Mapping[str, str] | None = None,
+) -> Calibration:
     """The threshold that trusts most of one half's probes at a mean recall of at least `gate`, tried on the other half.
 
     Halves are told by a digest of the query, so that the order of the probes does not matter. `can_be_silent`: whatever of
     the index has no trigger is carried anyway, so that a block on which no rule fires needs no more (`ranking.SILENCE`). Of
     every probe some rule should have spoken; silence is trusted when all of them together reach the gate, those on which
-    none spoke included.
+    none spoke included. `lent_by`: whose rules lent words to the searches, see `Calibration`.
     """
     seen = [result for result in results if _is_seen(result.probe)]
     unseen = [result for result in results if not _is_seen(result.probe)]
     threshold = _widest(seen, gate, margins={SILENCE.margin} if can_be_silent else set())
     trusted = [result for result in unseen if threshold is not None and threshold.trusts(result.confidence)]
-    return Calibration(threshold=threshold, recall=_mean(trusted), n=len(unseen), trusted=len(trusted))
+    return Calibration(
+        threshold=threshold, recall=_mean(trusted), n=len(unseen), trusted=len(trusted), lent_by=dict(lent_by or {})
+    )
 
 
 def _is_seen(probe: Probe) -> bool:

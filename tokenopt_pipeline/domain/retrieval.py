@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
@@ -35,6 +35,8 @@ class ContextCause(StrEnum):
     NO_INDEX = "no_index"
     STALE_INDEX = "stale_index"
     NOT_MEASURED = "not_measured"
+    #: With rules of other references than those that lend words to the run's searches.
+    MEASURED_OTHERWISE = "measured_otherwise"
     RECALL_BELOW_GATE = "recall_below_gate"
     RULE_UNDECIDED = "rule_undecided"
     OVER_BUDGET = "over_budget"
@@ -81,6 +83,8 @@ class IndexStanding:
     is_stale: bool
     #: None: no probes, so nothing is known of what it finds.
     calibration: Calibration | None
+    #: References whose rules lend words to searches of it: name -> recipe digest of its index.
+    lent_by: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +162,8 @@ def _distrust(index: IndexStanding | None, limits: RetrievalLimits) -> ContextDe
         return _full(
             ContextCause.NOT_MEASURED, f"index {index.name} was measured on {n} probes, {limits.min_probes} are needed"
         )
+    if measured.lent_by != index.lent_by:
+        return _full(ContextCause.MEASURED_OTHERWISE, _measured_otherwise(index.name, measured.lent_by, index.lent_by))
     if measured.threshold is None or measured.recall is None or measured.recall < limits.recall_gate:
         found = "none was trusted" if measured.recall is None else f"recall {measured.recall:.3f}"
         return _full(
@@ -165,6 +171,15 @@ def _distrust(index: IndexStanding | None, limits: RetrievalLimits) -> ContextDe
             f"index {index.name}: {found} on {measured.n} unseen probes, the gate is {limits.recall_gate:g}",
         )
     return None
+
+
+def _measured_otherwise(name: str, measured: Mapping[str, str], searched: Mapping[str, str]) -> str:
+    def told(lent_by: Mapping[str, str]) -> str:
+        return f"with rules of {', '.join(sorted(lent_by))}" if lent_by else "without rules of other references"
+
+    if measured.keys() == searched.keys():
+        return f"index {name} was measured {told(measured)} that have changed since"
+    return f"index {name} was measured {told(measured)}, the run searches {told(searched)}"
 
 
 def decide_context(

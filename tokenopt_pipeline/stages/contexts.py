@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound, StoreUnavailable, TokenOptError
-from tokenopt_pipeline.domain.indexes import ServedIndex
+from tokenopt_pipeline.domain.indexes import ServedIndex, lenders_of
 from tokenopt_pipeline.domain.knowledge import (
     NO_KNOWLEDGE,
     CarriedContext,
@@ -166,7 +166,9 @@ def _decided(
     schema: ExtractionSchema, policy: Policy, knowledge: Knowledge, references: ReferenceReading
 ) -> ContextDecision | None:
     """What is the same for all packs of a run; None: it depends on their blocks."""
-    standings = [each.standing(references.serving(each.name)) for each in knowledge.references]
+    served = [references.serving(each.name) for each in knowledge.references]
+    together = [index for index in served if index is not None]
+    standings = [each.standing(index, together) for each, index in zip(knowledge.references, served, strict=True)]
     decided = decide_before_searching(schema.retrieval, len(standings), standings, limits_of(policy.retrieval))
     # A model that asks for what it needs searches the same indexes, so they have to be as good.
     return on_demand() if decided is None and policy.bridge.searches_references else decided
@@ -216,7 +218,8 @@ class _PackSearch:
         queries = [Query(text=text, block_type=block_type) for block_type, text in asked if text.strip()]
         decisions, passages, tokens = [], [], 0
         for reference, index in zip(self.run.knowledge.references, self.indexes, strict=True):
-            lent = [self._lent(index, query) for query in queries]
+            lenders = lenders_of(index, self.indexes)
+            lent = [self.retrieval.lent(query, lenders) for query in queries]
             found = self.retrieval.pack(index, lent, k=policy.k, budget_tokens=policy.budget_tokens)
             decisions.append(
                 decide_context(index.standing, found.findings, limits, reference_tokens=reference.n_tokens)
@@ -231,13 +234,6 @@ class _PackSearch:
             return carried_whole(decided, self.run.knowledge)
         self.texts |= {text_id(passage): passage for passage in passages}
         return carried_found(decided, passages, tokens=tokens)
-
-    def _lent(self, index: ServedIndex, query: Query) -> Query:
-        """The query with what the rules of the run's other references say of it: a page about contractions holds none."""
-        others = [other for other in self.indexes if other.index_no != index.index_no]
-        return replace(
-            query, explained=tuple(said for other in others for said in self.retrieval.explained(other, query))
-        )
 
 
 @dataclass(slots=True, kw_only=True)

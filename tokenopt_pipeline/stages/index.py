@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tokenopt_pipeline.domain.embedding_use import EmbeddingBill
 from tokenopt_pipeline.domain.errors import InvalidInput
-from tokenopt_pipeline.domain.indexes import IndexOutcome, RegisteredSource, ServedIndex
+from tokenopt_pipeline.domain.indexes import IndexOutcome, RegisteredSource, ServedIndex, lenders_of, lent_by
 from tokenopt_pipeline.domain.probes import Probe, calibrate
 from tokenopt_pipeline.domain.references import (
     Chunk,
@@ -52,14 +52,17 @@ class Indexing:
         budget_tokens: int,
         recall_gate: float,
         now: datetime,
+        rules: Sequence[str] = (),
         progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> IndexOutcome:
         """Registers the sources and puts an index of them into service, unless one of the same recipe serves.
 
-        Whatever interrupts it, the other index serves on and the next call goes on where this one ended.
+        Whatever interrupts it, the other index serves on and the next call goes on where this one ended. `rules`: other
+        references whose rules lend words to the searches for the probes, as they do in runs of a schema that names them all.
         """
         check_reference_name(name)
         self._refuse(name, sources, probes)
+        lenders = self._lenders(name, rules)
         before = self.bill()
         with self.references.exclusive(name):
             recipe = Recipe(
@@ -90,7 +93,15 @@ class Indexing:
                 progress("index", 0, 1)
                 index = self.indexes.publish(name, recipe, chunks, now=now)
                 progress("index", 1, 1)
-            self._measure(index, probes, k=k, budget_tokens=budget_tokens, gate=recall_gate, progress=progress)
+            self._measure(
+                index,
+                probes,
+                k=k,
+                budget_tokens=budget_tokens,
+                gate=recall_gate,
+                lenders=lenders_of(index, lenders),
+                progress=progress,
+            )
         served = self.indexes.serving(name)
         assert served is not None  # published above
         notes = tuple(note for source in sources for note in source.notes)
@@ -111,6 +122,21 @@ class Indexing:
             for relevant in probe.relevant:
                 if relevant not in known:
                     raise InvalidInput(f"reference {name!r}: a probe expects {relevant!r}, which is none of its files")
+
+    def _lenders(self, name: str, rules: Sequence[str]) -> list[ServedIndex]:
+        lenders = []
+        for other in dict.fromkeys(rules):
+            served = self.indexes.serving(other)
+            if other == name:
+                raise InvalidInput(f"reference {name!r} speaks for itself: only rules of others are lent to its probes")
+            if served is None or served.is_stale:
+                raise InvalidInput(
+                    f"reference {other!r} has no index of its files, so it lends no rules to {name!r} yet"
+                )
+            if not served.n_rules:
+                raise InvalidInput(f"reference {other!r} holds no rules that it could lend to {name!r}")
+            lenders.append(served)
+        return lenders
 
     def _chunks(
         self, sources: Sequence[ReferenceSource], chunk_tokens: int, progress: Callable[[str, int, int], None]
@@ -142,13 +168,16 @@ class Indexing:
         k: int,
         budget_tokens: int,
         gate: float,
+        lenders: Sequence[ServedIndex],
         progress: Callable[[str, int, int], None],
     ) -> None:
         if not probes:
             return
         results = []
         for nth, probe in enumerate(probes, start=1):
-            results.append(self.retrieval.probe(index, probe, k=k, budget_tokens=budget_tokens))
+            found = self.retrieval.probe(index, probe, k=k, budget_tokens=budget_tokens, lenders=lenders)
+            results.append(found)
             progress("probe", nth, len(probes))
         silent = self.retrieval.can_be_silent(index, room_tokens=budget_tokens)
-        self.indexes.calibrate(index, calibrate(results, gate=gate, can_be_silent=silent))
+        measured = calibrate(results, gate=gate, can_be_silent=silent, lent_by=lent_by(lenders))
+        self.indexes.calibrate(index, measured)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from tokenopt_pipeline.domain.contexts import unite
@@ -110,9 +110,9 @@ class Retrieval:
             undecided=len(firing.undecided),
         )
 
-    def explained(self, index: ServedIndex, query: Query) -> tuple[str, ...]:
-        """What the index's rules say of the text, in their words."""
-        return self._fired(index, query)[1]
+    def lent(self, query: Query, lenders: Sequence[ServedIndex]) -> Query:
+        """The query with what the rules of other references say of it: a page about contractions holds none."""
+        return replace(query, explained=tuple(said for each in lenders for said in self._fired(each, query)[1]))
 
     def can_be_silent(self, index: ServedIndex, *, room_tokens: int) -> bool:
         """Whether a block on which no rule fires can be told to need none, see `ranking.SILENCE`."""
@@ -143,9 +143,11 @@ class Retrieval:
             chunks=tuple(chunks[number] for number in united.chunk_nos),
         )
 
-    def probe(self, index: ServedIndex, probe: Probe, *, k: int, budget_tokens: int) -> ProbeResult:
-        """What a search makes of one probe, as a pack of it alone would carry it."""
-        found = self.rank(index, Query(text=probe.query), k=k, room_tokens=budget_tokens)
+    def probe(
+        self, index: ServedIndex, probe: Probe, *, k: int, budget_tokens: int, lenders: Sequence[ServedIndex] = ()
+    ) -> ProbeResult:
+        """What a search makes of one probe, as a pack of it alone would carry it, where these indexes lend their rules."""
+        found = self.rank(index, self.lent(Query(text=probe.query), lenders), k=k, room_tokens=budget_tokens)
         chunks = {c.chunk_no: c for c in self.search.chunks(index, [each.chunk_no for each in found.ranked])}
         names = [chunks[each.chunk_no].source_name for each in found.ranked]
         recall = recall_at(names, probe.relevant, len(names))

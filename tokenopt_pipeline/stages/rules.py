@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
+from tokenopt_pipeline.domain.indexes import lenders_of
 from tokenopt_pipeline.domain.run_views import FoundRule, RuleFindings, no_index
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.ports import ChunkSearch, ReferenceReading
@@ -27,12 +28,17 @@ class RunRules:
         found: list[list[FoundRule]] = []
         with self.session() as (references, search):
             retrieval = replace(self.retrieval, search=search)
+            together = []
             for reference in run.knowledge.references:
                 served = references.serving(reference.name)
                 standing = reference.standing(served)
                 if served is not None and standing is not None and not standing.is_stale:
-                    hits = retrieval.hits(served, Query(text=query), k=limit) if query.strip() else []
-                    found.append([_rule(reference.name, hit) for hit in hits])
+                    together.append(served)
+            for index in together:
+                # As packs are searched for, so that what the probes measured holds here too.
+                asked = retrieval.lent(Query(text=query), lenders_of(index, together))
+                hits = retrieval.hits(index, asked, k=limit) if query.strip() else []
+                found.append([_rule(index.name, hit) for hit in hits])
         if not found:
             return no_index(run.schema)
         merged = [rule for rule in chain.from_iterable(zip_longest(*found)) if rule is not None]

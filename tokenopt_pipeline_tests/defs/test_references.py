@@ -64,6 +64,27 @@ def test_the_checks_pass_over_a_current_index_whose_probes_are_found(
     }
 
 
+def test_a_reference_is_measured_with_the_rules_of_one_that_is_indexed_before_it(
+    dagster_rig: DagsterRig, folder: Path, tmp_path: Path
+) -> None:
+    page, probes = tmp_path / "about.md", tmp_path / "probes.jsonl"
+    page.write_text("# Shortened forms\n\nUse contractions instead of long forms.")
+    asks = [{"query": f"They are not here {n}.", "relevant": ["about.md"]} for n in range(40)]
+    probes.write_text("\n".join(map(json.dumps, asks)))
+    references = [
+        {"name": "defs-guide", "paths": [str(folder)]},
+        {"name": "defs-about", "paths": [str(page)], "probes": str(probes), "rules": ["defs-guide"]},
+    ]
+    config = {"ops": {"reference_index": {"config": {"references": references, "embedder": "none"}}}}
+
+    result = dg.materialize(
+        [reference_index, *REFERENCE_CHECKS], instance=dagster_rig.instance, resources=_RESOURCES, run_config=config
+    )
+
+    [recall] = [e for e in result.get_asset_check_evaluations() if e.check_name == "recall_is_above_its_gate"]
+    assert recall.metadata["recall defs-about"].value == 1
+
+
 def test_a_stale_index_and_missed_probes_fail_their_checks(
     dagster_rig: DagsterRig, folder: Path, tmp_path: Path
 ) -> None:

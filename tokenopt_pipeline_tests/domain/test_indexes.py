@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, IndexedRules, ServedIndex
+from tokenopt_pipeline.domain.indexes import IndexedChunk, IndexedRule, IndexedRules, ServedIndex, lenders_of, lent_by
 from tokenopt_pipeline.domain.retrieval import IndexStanding
 from tokenopt_pipeline.domain.triggers import Trigger, TriggerKind
 
@@ -26,6 +27,18 @@ def an_index() -> ServedIndex:
 
 def test_an_index_stands_as_its_sources_and_probes_say() -> None:
     assert an_index().standing == IndexStanding(name="style", is_stale=True, calibration=None)
+
+
+def test_other_indexes_that_hold_rules_lend_them_in_the_order_of_their_names() -> None:
+    pages = an_index()
+    terms, rules = (
+        replace(pages, index_no=no, name=name, recipe_digest=f"of {name}", n_rules=3)
+        for no, name in ((2, "terms"), (3, "rules"))
+    )
+
+    assert lenders_of(pages, [terms, pages, rules]) == [rules, terms]
+    assert lenders_of(rules, [terms, pages, rules]) == [terms]
+    assert lent_by([rules, terms]) == {"rules": "of rules", "terms": "of terms"}
 
 
 def test_a_chunk_is_shown_with_its_names() -> None:

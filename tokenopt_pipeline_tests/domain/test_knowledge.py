@@ -65,6 +65,14 @@ def test_only_the_index_that_the_run_was_planned_with_is_trusted() -> None:
     assert STYLE.standing(None) is None
 
 
+def test_an_index_stands_with_the_rules_that_the_runs_other_references_lend() -> None:
+    rules = replace(an_index("t1"), index_no=2, name="terms", n_rules=4)
+    alone, lent = STYLE.standing(an_index()), STYLE.standing(an_index(), [an_index(), rules])
+    assert alone is not None
+    assert lent is not None
+    assert (alone.lent_by, lent.lent_by) == ({}, {"terms": "t1"})
+
+
 def test_a_pack_carries_all_references_or_passages_in_their_order_or_nothing() -> None:
     whole = carried_whole(search_failed("down"), BOTH)
     assert (whole.kind, whole.tokens, whole.prefix_tokens) == (ContextKind.FULL, 1_000, 1_000)

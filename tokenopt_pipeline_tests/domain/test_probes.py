@@ -91,6 +91,13 @@ def test_no_threshold_helps_a_search_that_finds_nothing() -> None:
     assert measured.trusted == 0
 
 
+def test_a_measurement_says_whose_rules_were_lent_to_it() -> None:
+    results = [result(nth, nth / 40, 1.0, 0.5) for nth in range(40)]
+
+    assert calibrate(results, gate=0.5, lent_by={"rules": "r1"}).lent_by == {"rules": "r1"}
+    assert calibrate(results, gate=0.5).lent_by == {}
+
+
 def test_without_probes_nothing_is_known() -> None:
     assert calibrate([], gate=0.9) == Calibration(threshold=None, recall=None, n=0, trusted=0)
 

@@ -109,6 +109,27 @@ def test_an_eligible_schema_gets_its_references_whole_when_the_index_is_in_doubt
     assert before("eligible", index) == (ContextKind.FULL, expected)
 
 
+@pytest.mark.parametrize(
+    ("measured", "searched", "said"),
+    [
+        ({}, {"rules": "r1"}, "without rules of other references, the run searches with rules of rules"),
+        ({"a": "1", "b": "2"}, {}, "with rules of a, b, the run searches without rules of other references"),
+        ({"rules": "r1"}, {"rules": "r2"}, "with rules of rules that have changed since"),
+    ],
+)
+def test_recall_that_was_measured_with_other_rules_than_the_run_lends_says_nothing_of_the_run(
+    measured: dict[str, str], searched: dict[str, str], said: str
+) -> None:
+    index = replace(INDEX, calibration=replace(MEASURED, lent_by=measured), lent_by=searched)
+
+    decision = decide_before_searching("eligible", 1, [index], LIMITS)
+
+    assert decision is not None
+    assert decision.cause is ContextCause.MEASURED_OTHERWISE
+    assert decision.reason == f"index style was measured {said}"
+    assert before("eligible", replace(index, lent_by=measured)) is None
+
+
 def test_retrieval_that_is_switched_off_sends_everything() -> None:
     assert before("eligible", INDEX, replace(LIMITS, enabled=False)) == (ContextKind.FULL, ContextCause.SWITCHED_OFF)
 

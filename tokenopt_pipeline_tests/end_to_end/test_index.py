@@ -57,6 +57,28 @@ def test_a_reference_is_built_listed_and_searched(terminal: Terminal, folder: Pa
     assert "Contractions" in terminal.tok("index", "search", "guide", "They are not here.").out
 
 
+def test_what_rules_of_another_reference_lend_is_measured_and_searched(
+    terminal: Terminal, folder: Path, tmp_path: Path
+) -> None:
+    page, probes = tmp_path / "about.md", tmp_path / "probes.jsonl"
+    page.write_text("# Shortened forms\n\nUse contractions instead of long forms.")
+    probes.write_text(
+        "\n".join(json.dumps({"query": f"They are not here {n}.", "relevant": ["about.md"]}) for n in range(40))
+    )
+    terminal.tok("index", "build", folder, "--name", "guide", "--embedder", "none")
+    build = ("index", "build", page, "--name", "about", "--embedder", "none", "--probes", probes)
+
+    assert terminal.tok(*build, "--json").json()["probes"]["rules"] == []
+    assert " unseen probes with rules of guide; " in terminal.tok(*build, "--rules", "guide").out
+    [about, _] = terminal.tok("index", "list", "--json").json()["references"]
+    assert (about["index"]["probes"]["rules"], about["index"]["probes"]["recall"]) == (["guide"], 1)
+    asked = ("index", "search", "about", "They are not here.", "--json")
+    assert terminal.tok(*asked).json()["hits"] == []
+    assert terminal.tok(*asked, "--rules", "guide").json()["hits"][0]["source"] == "about.md"
+    said = terminal.tok(*build, "--rules", "about", code=2).err
+    assert said == "tokenopt: reference 'about' speaks for itself: only rules of others are lent to its probes\n"
+
+
 def test_bad_input_is_told_in_one_line_and_builds_nothing(terminal: Terminal, folder: Path, tmp_path: Path) -> None:
     (folder / "broken.md").write_text("")
     probes = tmp_path / "probes.jsonl"

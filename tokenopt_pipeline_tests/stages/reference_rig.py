@@ -92,6 +92,7 @@ class ReferenceRig:
         name: str = "guide",
         probes: Sequence[Probe] = (),
         tokens: int = 50,
+        rules: Sequence[str] = (),
     ) -> IndexOutcome:
         indexing = Indexing(
             references=self.references,
@@ -103,7 +104,7 @@ class ReferenceRig:
         )
         sources = [read_reference(each, content.encode()) for each, content in (files or GUIDE).items()]
         return indexing.build(
-            name, sources, probes, chunk_tokens=tokens, k=3, budget_tokens=10, recall_gate=0.9, now=NOW
+            name, sources, probes, chunk_tokens=tokens, k=3, budget_tokens=10, recall_gate=0.9, now=NOW, rules=rules
         )
 
     def tables(self) -> set[str]:

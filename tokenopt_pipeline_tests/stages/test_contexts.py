@@ -53,11 +53,22 @@ class KnowingRig:
     embedder: Any = None
     lines: list[Line] = field(default_factory=list)
 
-    def build(self, files: Mapping[str, str] = FILES, *, measured: bool = True, name: str = "guide") -> None:
+    def build(
+        self,
+        files: Mapping[str, str] = FILES,
+        *,
+        measured: bool = True,
+        name: str = "guide",
+        lent_by: Mapping[str, str] | None = None,
+    ) -> None:
         index = self.references.build(dict(files), name=name).index
         if measured:
             trusted = Calibration(
-                threshold=Threshold(score=self.threshold, margin=0.0), recall=self.recall, n=40, trusted=30
+                threshold=Threshold(score=self.threshold, margin=0.0),
+                recall=self.recall,
+                n=40,
+                trusted=30,
+                lent_by=lent_by or {},
             )
             self.references.references.calibrate(index, trusted)
 
@@ -172,14 +183,32 @@ def test_rules_of_one_reference_say_what_is_looked_for_in_another(knowing: Knowi
     knowing.references.embedder = None
     knowing.build(rules)
     knowing.threshold = 0.0
-    knowing.build({**pages, **about}, name="pages")
     knowing.rig.ingest("They are not here.")
-    for names, expected in ((["pages"], False), (["guide", "pages"], True)):
+    guide = knowing.references.references.serving("guide")
+    assert guide is not None
+    for names, lent_by in ((["pages"], {}), (["guide", "pages"], {"guide": guide.recipe_digest})):
+        knowing.build({**pages, **about}, name="pages", lent_by=lent_by)
         run, _ = knowing.packed(names, retrieval={"k": 1})
         query = "select text from context_text where text_id = any(%(ids)s)"
         texts = knowing.rig.rows(query, ids=[each for carried in knowing.carried(run) for each in carried["text_ids"]])
         assert knowing.contexts(run) == {"retrieved": {"retrieved": 1}}
-        assert any("Shortened forms" in each["text"] for each in texts) is expected, names
+        assert any("Shortened forms" in each["text"] for each in texts) is bool(lent_by), names
+
+
+def test_an_index_is_not_trusted_in_a_run_that_lends_it_other_rules_than_its_probes_had(knowing: KnowingRig) -> None:
+    knowing.threshold = 0.0
+    knowing.build()
+    knowing.build({"short.md": "# Shortened forms\n\nUse contractions instead of long forms."}, name="pages")
+    knowing.rig.ingest("They are not here.")
+    assert knowing.contexts(knowing.packed(["pages"])[0]) != {"full": {"measured_otherwise": 1}}
+
+    run, _ = knowing.packed(["guide", "pages"])
+
+    assert knowing.contexts(run) == {"full": {"measured_otherwise": 1}}
+    [carried] = knowing.carried(run)
+    assert carried["reason"] == (
+        "index pages was measured without rules of other references, the run searches with rules of guide"
+    )
 
 
 def test_a_critical_schema_always_gets_everything_without_a_search(knowing: KnowingRig) -> None:

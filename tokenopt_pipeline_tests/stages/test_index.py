@@ -11,7 +11,7 @@ from tokenopt_pipeline.adapters.postgres.connection import Connection, connect
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound, ReferenceBusy
 from tokenopt_pipeline.domain.probes import Probe
 from tokenopt_pipeline.stages.retrieve import Query
-from tokenopt_pipeline_tests.stages.reference_rig import GUIDE, CountingEmbedder, ReferenceRig
+from tokenopt_pipeline_tests.stages.reference_rig import GUIDE, NOW, CountingEmbedder, ReferenceRig
 
 
 @pytest.fixture
@@ -180,6 +180,42 @@ def test_a_current_index_is_measured_again_when_its_probes_change(rig: Reference
     assert outcome.index.calibration.recall is None
 
 
+#: Nothing of it stands in a block, and what a fired rule of the guide says does.
+ABOUT = {
+    "about.md": "# Shortened forms\n\nUse contractions instead of long forms.",
+    **{f"p{n}.md": f"# Page {n}\n\nOthers here are not they {n}." for n in range(5)},
+}
+ASKS = [Probe(query=f"They are not here {n}.", relevant=("about.md",)) for n in range(40)]
+
+
+def test_probes_are_measured_with_the_rules_that_other_references_lend_a_run(rig: ReferenceRig) -> None:
+    rig.embedder = None
+    guide = rig.build().index
+
+    alone = rig.build(ABOUT, probes=ASKS, name="about").index.calibration
+    lent = rig.build(ABOUT, probes=ASKS, name="about", rules=["guide"])
+
+    assert alone is not None
+    assert (alone.recall, alone.lent_by) == (None, {})
+    assert lent.was_current
+    assert lent.index.calibration is not None
+    assert (lent.index.calibration.recall, lent.index.calibration.lent_by) == (1, {"guide": guide.recipe_digest})
+    assert rig.references.serving("about") == lent.index
+
+
+def test_rules_that_no_run_would_lend_are_refused_before_anything_is_registered(rig: ReferenceRig) -> None:
+    rig.build()
+    rig.build({"p.md": "# Page\n\nNo rule."}, name="prose")
+    for other, said in (("gone", "'gone' has no index"), ("prose", "'prose' holds no rules"), ("about", "for itself")):
+        with pytest.raises(InvalidInput, match=said):
+            rig.build(ABOUT, probes=ASKS, name="about", rules=[other])
+    rig.references.register("guide", [], [], sources_digest="changed", now=NOW)
+    with pytest.raises(InvalidInput, match="'guide' has no index of its files"):
+        rig.build(ABOUT, probes=ASKS, name="about", rules=["guide"])
+    with pytest.raises(NotFound):
+        rig.references.find("about")
+
+
 @pytest.mark.parametrize(
     ("files", "probes", "said"),
     [
@@ -202,7 +238,7 @@ def test_bad_input_registers_nothing(
 
 def _build_nothing(rig: ReferenceRig) -> object:
     from tokenopt_pipeline.stages.index import Indexing
-    from tokenopt_pipeline_tests.stages.reference_rig import NOW, Words
+    from tokenopt_pipeline_tests.stages.reference_rig import Words
 
     indexing = Indexing(
         references=rig.references,

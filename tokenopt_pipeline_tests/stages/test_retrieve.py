@@ -64,10 +64,10 @@ def test_without_an_embedder_words_and_rules_still_find(rig: ReferenceRig) -> No
 
 def test_rules_of_another_reference_widen_a_search(rig: ReferenceRig, index: ServedIndex) -> None:
     pages = rig.build({"c.md": "# Contractions\n\nUse them.", "o.md": "# Others\n\nThey stay."}, name="pages").index
-    explained = rig.retrieval.rank(index, Query(text="They are not here."), k=3).explained
+    lent = rig.retrieval.lent(Query(text="They are not here."), [index])
 
-    assert explained == ("Contractions. Use contractions instead of 'are not'.",)
-    widened = rig.retrieval.hits(pages, Query(text="They are not here.", explained=explained), k=1)
+    assert lent.explained == ("Contractions. Use contractions instead of 'are not'.",)
+    widened = rig.retrieval.hits(pages, lent, k=1)
     assert widened[0].chunk.source_name == "c.md"
 
 

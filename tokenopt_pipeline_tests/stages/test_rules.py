@@ -49,6 +49,18 @@ def test_a_search_finds_rules_of_the_runs_references_the_best_first(rig: Rig) ->
     assert "Contractions" in rules_on(built).search(run, "They are not here.", limit=1).rules[0].text
 
 
+def test_rules_of_one_reference_say_what_the_tool_looks_for_in_another(rig: Rig) -> None:
+    built = ReferenceRig(connection=rig.connection, embedder=None)
+    built.build()
+    others = {f"p{n}.md": f"# Page {n}\n\nOthers here are not they {n}." for n in range(5)}
+    built.build({"about.md": "# Shortened forms\n\nUse contractions instead of long forms.", **others}, name="about")
+    rig.ingest("They are not here.")
+
+    for references, expected in ((("about",), False), (("guide", "about"), True)):
+        found = rules_on(built).search(a_run(rig, built, *references), "They are not here.", limit=2)
+        assert any("Shortened forms" in rule.text for rule in found.rules) is expected, references
+
+
 def test_an_index_that_the_run_does_not_know_is_not_searched_and_the_model_is_told(rig: Rig) -> None:
     built = ReferenceRig(connection=rig.connection)
     built.build()

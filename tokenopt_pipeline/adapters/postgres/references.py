@@ -202,4 +202,6 @@ def _calibration(stored: Mapping[str, Any]) -> Calibration:
         recall=stored["recall"],
         n=stored["n"],
         trusted=stored["trusted"],
+        # Those from before rules were lent to probes have none.
+        lent_by=stored.get("lent_by", {}),
     )
