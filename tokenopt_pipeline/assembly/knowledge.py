@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from tokenopt_pipeline.adapters.prices import ListPrices
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
 from tokenopt_pipeline.domain.errors import InvalidInput
+from tokenopt_pipeline.domain.model_overrides import ModelOverride
 from tokenopt_pipeline.domain.runs import Run
 from tokenopt_pipeline.ports import ChunkSearch, Embedder, EmbeddingLedger, ReferenceReading
 from tokenopt_pipeline.settings import Settings, read_settings, variables
@@ -57,9 +58,18 @@ def retrieval_on(connection: Connection, settings: Settings, *, ledger: Embeddin
     return Retrieval(search=PostgresPassages(connection), embedder_for=embedder_for, find=find)
 
 
-def indexing_on(connection: Connection, settings: Settings, *, embedder: str) -> Indexing:
-    """Building indexes on a connection that the caller owns. Raises InvalidInput for an embedder nobody knows."""
-    store, ledger = PostgresReferences(connection), embedding_ledger_on(connection)
+def indexing_on(
+    connection: Connection,
+    settings: Settings,
+    *,
+    embedder: str,
+    models: Mapping[str, ModelOverride] | None = None,
+) -> Indexing:
+    """Building indexes on a connection that the caller owns; `models`: what a policy says of them, prices included.
+
+    Raises InvalidInput for an embedder nobody knows.
+    """
+    store, ledger = PostgresReferences(connection), _embedding_ledger(lambda: nullcontext(connection), models=models)
     return Indexing(
         references=store,
         indexes=store,
@@ -73,15 +83,17 @@ def indexing_on(connection: Connection, settings: Settings, *, embedder: str) ->
 
 def embedding_ledger_on(connection: Connection, run: Run | None = None) -> PostgresEmbeddingLedger:
     """What vectors cost, booked on a connection that the caller owns; `run`: whose money it is."""
-    return _embedding_ledger(lambda: nullcontext(connection), run)
+    return _embedding_ledger(lambda: nullcontext(connection), run, models=None if run is None else run.policy.models)
 
 
 def _embedding_ledger(
-    session: Callable[[], AbstractContextManager[Connection]], run: Run | None
+    session: Callable[[], AbstractContextManager[Connection]],
+    run: Run | None = None,
+    *,
+    models: Mapping[str, ModelOverride] | None,
 ) -> PostgresEmbeddingLedger:
-    prices = ListPrices({} if run is None else run.policy.models)
     return PostgresEmbeddingLedger(
-        session=session, prices=prices, tokenizer=O200kTokenizer(), clock=SystemClock(), run=run
+        session=session, prices=ListPrices(models), tokenizer=O200kTokenizer(), clock=SystemClock(), run=run
     )
 
 
@@ -130,7 +142,8 @@ def open_run_server(url: str, run_id: str, *, settings: Settings) -> Server[Any]
         return connect(url, application="tokenopt mcp")
 
     with connect(url, application="tokenopt mcp", read_only=True) as connection:
-        ledger = _embedding_ledger(booking, PostgresRuns(connection).find(run_id))
+        run = PostgresRuns(connection).find(run_id)
+        ledger = _embedding_ledger(booking, run, models=run.policy.models)
         rules = RunRules(retrieval=retrieval_on(connection, settings, ledger=ledger), session=session)
     return run_server(PostgresRunReading(url, run_id), rules)
 

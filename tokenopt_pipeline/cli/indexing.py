@@ -42,7 +42,11 @@ def index() -> None:
     metavar="NAME",
     help="Another reference whose rules explain the probes, as in runs of a schema that names both.",
 )
-@click.option("--policy", metavar="FILE", help="A YAML file of policy settings; its section retrieval counts.")
+@click.option(
+    "--policy",
+    metavar="FILE",
+    help="A YAML file of policy settings; its section retrieval counts, and prices under models.",
+)
 @click.option("--set", "settings", multiple=True, metavar="retrieval.KEY=VALUE", help="One policy setting.")
 @_AS_JSON
 @contract
@@ -73,11 +77,14 @@ def build(
     check_reference_name(name)
     layers = [(f"--set {text}", parse_setting(text)) for text in settings]
     layers += [] if embedder is None else [("--embedder", {"retrieval": {"embedder": embedder}})]
-    retrieval = resolve_policy(policy, *layers).policy.retrieval
+    resolved = resolve_policy(policy, *layers).policy
+    retrieval = resolved.retrieval
     asked = [] if probes is None else load_probes(probes)
     sources = read_sources(find_sources(paths, SUFFIXES))
     with open_workspace() as workspace, _progress() as progress:
-        indexing = assembly.indexing_on(workspace.connection, workspace.settings, embedder=retrieval.embedder)
+        indexing = assembly.indexing_on(
+            workspace.connection, workspace.settings, embedder=retrieval.embedder, models=resolved.models
+        )
         outcome = indexing.build(
             name,
             sources,

@@ -129,6 +129,18 @@ def test_a_build_killed_in_the_middle_leaves_the_old_index_serving_and_goes_on_w
     assert (resumed["embedding"]["requests"], resumed["embedding"]["usd"]) == (3, None)
 
 
+def test_a_price_that_the_policy_declares_is_what_an_index_is_booked_at(
+    terminal: Terminal, folder: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(json.dumps({"models": {"custom/stand-in": {"price": {"input": "2", "output": "0"}}}}))
+    build = ("index", "build", folder, "--name", "guide", "--embedder", _EMBEDDER, "--policy", policy)
+
+    # The server says one token for a request.
+    assert terminal.tok(*build, "--json").json()["embedding"] == {"requests": 1, "tokens": 1, "usd": 0.000002}
+    assert terminal.tok(*build, "--json").json()["embedding"] == {"requests": 0, "tokens": 0, "usd": 0}
+
+
 def test_json_is_one_object_also_for_an_error(terminal: Terminal) -> None:
     said = terminal.tok("index", "search", "nothing", "words", "--json", code=2)
 
