@@ -33,7 +33,8 @@ from tokenopt_pipeline.sandbox.tokens import HiddenPrompt
 from tokenopt_pipeline.settings import read_settings
 from tokenopt_pipeline.stages.ingest import ingest_source
 from tokenopt_pipeline.stages.plan import RunRequest, learn, plan_run
-from tokenopt_pipeline.stages.predict import Prediction, predict_run
+from tokenopt_pipeline.stages.predict import predict_run
+from tokenopt_pipeline.stages.prediction import Prediction
 
 #: Nothing hidden: what is counted is what a reader of the benchmark can count.
 NOTHING_HIDDEN = HiddenPrompt(format_tokens=0, tools_tokens=0, forced_tool_tokens=0)

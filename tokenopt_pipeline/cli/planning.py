@@ -22,7 +22,8 @@ from tokenopt_pipeline.domain.reuse import Asking, why_not_reused
 from tokenopt_pipeline.domain.routing import parse_model_ref
 from tokenopt_pipeline.stages.afford import tiers_within_budget, within_budget
 from tokenopt_pipeline.stages.plan import RunRequest, learn, recipe_of, run_mode
-from tokenopt_pipeline.stages.predict import PredictedRoute, predict_run
+from tokenopt_pipeline.stages.predict import predict_run
+from tokenopt_pipeline.stages.prediction import PredictedRoute
 
 # Runs of which it is said why their answers are not taken.
 _MOST_RUNS = 3
@@ -87,6 +88,8 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         },
         "contexts": predicted.contexts,
         "usd_bound": None if predicted.usd_bound is None else float(predicted.usd_bound),
+        "conversations": predicted.conversations,
+        "usd_reserved": {model: float(usd) for model, usd in predicted.usd_reserved.items()},
         "usd": None if predicted.usd is None else float(predicted.usd),
         "forecast": _forecast_document(predicted.forecast),
         "routes": [
@@ -173,7 +176,7 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         *(f"mode        {mode['name']} at {model}: {mode['reason']}" for model, mode in p.get("modes", {}).items()),
         *(_wait_line(model, wait) for model, wait in p.get("waits", {}).items()),
         *context_lines(p.get("contexts", {})),
-        *_bound_lines(p["packs"], p.get("usd_bound")),
+        *_bound_lines(p),
         *(f"check       {said}" for said in p["checks"]),
         *budget_lines(p["tiers_within_budget"]),
         f"dollars     {dollars(low['usd'])} / {dollars(p['usd'])} / {dollars(high['usd'])} low / expected / high, at list price",
@@ -202,9 +205,9 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
 
 def _verdict(p: Mapping[str, Any]) -> str:
     """Whether the budget is enough. It is never passed: a call that might pass it is not made."""
-    bound = p.get("usd_bound")
-    if bound is not None and _per_conversation(p["packs"], bound) > p["budget_usd"]:
-        return f"not enough for one conversation, for which about {dollars(_per_conversation(p['packs'], bound))} is reserved"
+    too_dear = {model: usd for model, usd in p.get("usd_reserved", {}).items() if usd > p["budget_usd"]}
+    if too_dear:
+        return f"not enough to reserve for one conversation, {_reserved(too_dear)}; none begins"
     # Conversations may go to their bounds.
     if max(p["forecast"]["high"]["usd"], p.get("usd_bound") or 0) <= p["budget_usd"]:
         return "enough for the high estimate"
@@ -233,15 +236,17 @@ def _wait_line(model: str, wait: Mapping[str, Any]) -> str:
     )
 
 
-def _bound_lines(packs: int, usd_bound: float | None) -> list[str]:
-    if usd_bound is None:
+def _bound_lines(p: Mapping[str, Any]) -> list[str]:
+    if p.get("usd_bound") is None:
         return []
-    return [
-        f"bridge      {packs:,} conversations, each priced at one round of tools; at their bounds, and asked plainly after that, "
-        f"up to {dollars(usd_bound)}; of a budget, about {dollars(_per_conversation(packs, usd_bound))} is reserved for each "
-        "while it is going on"
+    lines = [
+        f"bridge      {p['conversations']:,} conversations, each priced at one round of tools; at their bounds, and asked plainly "
+        f"after that, up to {dollars(p['usd_bound'])}"
     ]
+    if p["usd_reserved"]:
+        lines.append(f"            reserved of a budget for each while it is going on: {_reserved(p['usd_reserved'])}")
+    return lines
 
 
-def _per_conversation(packs: int, usd_bound: float) -> float:
-    return usd_bound / packs if packs else 0.0
+def _reserved(usd: Mapping[str, float]) -> str:
+    return ", ".join(f"about {dollars(each)} with {model}" for model, each in usd.items())

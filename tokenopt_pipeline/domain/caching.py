@@ -178,3 +178,12 @@ class PrefixWarmth:
             return replace(self, in_vain=in_vain)
         why = "what was written was not found again" if usage.cache_write or ttl == AUTOMATIC else "nothing was written"
         return replace(self, in_vain=in_vain, given_up=f"{in_vain} requests in a row read nothing: {why}")
+
+
+def dearest_usage(ttl: str | None, *, input_tokens: int, output_tokens: int) -> TokenUsage:
+    """The most that a call which asks for this lifetime can be billed for: writing is the dearest way to read a prefix."""
+    if ttl == LONG:
+        return TokenUsage(cache_write_1h=input_tokens, output=output_tokens)
+    if ttl == SHORT:
+        return TokenUsage(cache_write_5m=input_tokens, output=output_tokens)
+    return TokenUsage(input_uncached=input_tokens, output=output_tokens)

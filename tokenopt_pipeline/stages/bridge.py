@@ -25,12 +25,12 @@ from tokenopt_pipeline.domain.bridge import (
     with_tools,
 )
 from tokenopt_pipeline.domain.bridge_policy import BridgePolicy
+from tokenopt_pipeline.domain.caching import dearest_usage
 from tokenopt_pipeline.domain.conversations import KeptTurn
 from tokenopt_pipeline.domain.errors import ContextWindowExceeded, ConversationPaused, RequestRejected, TokenOptError
 from tokenopt_pipeline.domain.fingerprints import ordered_json
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.tools import Toolbox, ToolCall, canonical_tools
-from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Clock, Prices, Provider, Tokenizer, ToolHost, ToolSchemas
 
 
@@ -241,15 +241,8 @@ class Bridge:
         model, ttl = request.model, request.cache_ttl
 
         def usd_ceiling(input_tokens: int, output_tokens: int) -> Decimal | None:
-            # Writing to a cache is the dearest way to read a prefix.
             return self.prices.usd(
-                model.ref,
-                TokenUsage(
-                    input_uncached=input_tokens if ttl is None else 0,
-                    cache_write_5m=input_tokens if ttl == "5m" else 0,
-                    cache_write_1h=input_tokens if ttl == "1h" else 0,
-                    output=output_tokens,
-                ),
+                model.ref, dearest_usage(ttl, input_tokens=input_tokens, output_tokens=output_tokens)
             )
 
         return Gauges(

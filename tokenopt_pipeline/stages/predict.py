@@ -10,11 +10,11 @@ from itertools import groupby
 
 from tokenopt_pipeline.domain.batch_policy import Mode, primes
 from tokenopt_pipeline.domain.batches import supports_batches
-from tokenopt_pipeline.domain.caching import MARKED
+from tokenopt_pipeline.domain.caching import MARKED, dearest_usage
 from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
 from tokenopt_pipeline.domain.encoding import answer_form
-from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast, scaled
+from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast
 from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
@@ -36,74 +36,11 @@ from tokenopt_pipeline.stages.plan import (
     recipe_of,
     run_mode,
 )
+from tokenopt_pipeline.stages.prediction import PredictedRoute, Prediction
 from tokenopt_pipeline.stages.prepare import limits_on, unpriced
 from tokenopt_pipeline.stages.room import Room
 from tokenopt_pipeline.stages.sharing import Sharing, keeping_of, plan_run_cache, prefix_costs
 from tokenopt_pipeline.stages.sort_out import SortedOut, sort_out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictedRoute:
-    """What is expected of one tier's model in one mode."""
-
-    tier: str
-    model: str
-    asks: str
-    #: `sync` or `async`.
-    mode: str
-    #: Whether the run would take this mode; otherwise it is here to be compared.
-    is_chosen: bool
-    #: Answers that lengths were learnt from; 0: they are estimated from the schema alone, which is an upper estimate.
-    learnt_from: int
-    #: Whether one request goes first in a batch of its own, so that the others find the prefix kept.
-    is_primed: bool
-    cache_reason: str
-    forecast: Forecast
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """What is expected of a run."""
-
-    blocks: int
-    kept: int
-    #: Why an answer is there already -> blocks.
-    reused_by_rule: Mapping[str, int]
-    #: Rule id -> blocks.
-    skipped_by_rule: Mapping[str, int]
-    packs: int
-    #: Model -> how its packs are asked, and why.
-    modes: Mapping[str, Mode]
-    #: Over all routes, in the modes that the run would take.
-    forecast: Forecast
-    usd_baseline: Decimal | None
-    #: Every tier's model, in the run's mode and, where it can be asked otherwise, in the other one.
-    routes: tuple[PredictedRoute, ...]
-    #: What packs carry of the schema's references -> why -> packs; found chunks at the most they may have.
-    contexts: Mapping[str, Mapping[str, int]]
-    #: Requests; more than packs where models have tools, each of which is priced at one round of them.
-    calls: int
-    #: What the conversations with tools may cost at most; None without any, or without a price.
-    usd_bound: Decimal | None
-    #: What the checks of answers are worth, a sentence each.
-    checks: tuple[str, ...] = ()
-    #: Blocks that fit into no request of any model of their tier: they will fail without being asked.
-    too_large: int = 0
-
-    @property
-    def reused(self) -> int:
-        """Blocks whose answers are there already, or will be."""
-        return sum(self.reused_by_rule.values())
-
-    @property
-    def usage(self) -> TokenUsage:
-        """Expected tokens."""
-        return self.forecast.expected.usage
-
-    @property
-    def usd(self) -> Decimal | None:
-        """Expected dollars; None when a model has no known price."""
-        return self.forecast.expected.usd
 
 
 def predict_run(
@@ -150,6 +87,8 @@ def predict_run(
         contexts=planner.contexts,
         calls=total.expected.calls,
         usd_bound=planner.bound_usd if policy.bridge.enabled and total.expected.usd is not None else None,
+        conversations=planner.conversations,
+        usd_reserved=planner.reserved_usd,
         modes=planner.modes,
         forecast=total,
         usd_baseline=planner.baseline(sorted_out, kept),
@@ -206,6 +145,8 @@ class _Planner:
     too_large: int = 0
     contexts: dict[str, dict[str, int]] = field(default_factory=dict)
     bound_usd: Decimal = Decimal(0)
+    conversations: int = 0
+    reserved_usd: dict[str, Decimal] = field(default_factory=dict)
     _loads: dict[tuple[str, ModelRef, Asks], Load] = field(default_factory=dict)
 
     @property
@@ -299,7 +240,9 @@ class _Planner:
             talk=self._talk(model, shared, cache.ttl) if converses else None,
         )
         if is_chosen:
-            self._note(load, context, costs, told, converses=converses)
+            self._note(load, context)
+            if converses and load.packs:
+                self._reserve(load, costs, ttl=cache.ttl)
         return PredictedRoute(
             tier="",
             model=str(model.ref),
@@ -321,15 +264,26 @@ class _Planner:
             results_tokens=model.billed_tokens(self.request.resolved.policy.retrieval.budget_tokens),
         )
 
-    def _note(
-        self, load: Load, context: CarriedContext, costs: PrefixCosts, told: Forecast, *, converses: bool
-    ) -> None:
+    def _note(self, load: Load, context: CarriedContext) -> None:
         if context.kind is not ContextKind.NONE:
             causes = self.contexts.setdefault(context.kind, {})
             causes[context.cause] = causes.get(context.cause, 0) + load.packs
-        if converses and load.packs:
-            plain = costs.usd(scaled(told.expected.usage, 1 / load.packs))
-            most = conversation_usd(self.request.resolved.policy.bridge, costs.usd, plain) or Decimal(0)
+
+    def _reserve(self, load: Load, costs: PrefixCosts, *, ttl: str | None) -> None:
+        """What a budget needs room for before a conversation begins: its bounds, and the plain call with everything in it."""
+        model, name = load.model, str(load.model.ref)
+        shared = model.guarded_tokens(self._widest(Asks.ANSWER)) + model.request_overhead_tokens
+        plain = costs.usd(
+            dearest_usage(
+                ttl,
+                input_tokens=shared + round(load.line_tokens / load.packs),
+                output_tokens=round(load.max_tokens / load.packs),
+            )
+        )
+        self.conversations += load.packs
+        most = conversation_usd(self.request.resolved.policy.bridge, costs.usd, plain)
+        if most is not None:
+            self.reserved_usd[name] = max(most, self.reserved_usd.get(name, most))
             self.bound_usd += most * load.packs
 
     def baseline(self, blocks: SortedOut, kept: int) -> Decimal | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tokenopt_pipeline.domain.asking import asked_of
-from tokenopt_pipeline.domain.caching import LONG, SHORT
+from tokenopt_pipeline.domain.caching import dearest_usage
 from tokenopt_pipeline.domain.calls import AnsweredCall, seen_tokens
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks
@@ -18,7 +18,7 @@ from tokenopt_pipeline.domain.prompts import PromptBlock, ordinal_key, system_pr
 from tokenopt_pipeline.domain.requests import ModelRequest, ModelResponse
 from tokenopt_pipeline.domain.retries import BlockResult, NextStep, next_step
 from tokenopt_pipeline.domain.runs import Run
-from tokenopt_pipeline.domain.usage import CallAssumptions, TokenUsage
+from tokenopt_pipeline.domain.usage import CallAssumptions
 from tokenopt_pipeline.ports import Prices
 from tokenopt_pipeline.stages.contexts import ContextTexts
 from tokenopt_pipeline.stages.plan import form_prefix
@@ -74,18 +74,12 @@ def prepare_call(
             max_tokens=request.max_tokens,
             table_input_tokens=model.shipped_tokens(counted),
             prefix_tokens=prefix,
-            usd_ceiling=prices.usd(model.ref, _dearest(request, guarded)),
+            usd_ceiling=prices.usd(
+                model.ref,
+                dearest_usage(request.cache_ttl, input_tokens=guarded, output_tokens=request.max_tokens),
+            ),
         ),
     )
-
-
-def _dearest(request: ModelRequest, input_tokens: int) -> TokenUsage:
-    """The most that the call can be billed for: writing to a cache is the dearest way to read a prefix."""
-    if request.cache_ttl == LONG:
-        return TokenUsage(cache_write_1h=input_tokens, output=request.max_tokens)
-    if request.cache_ttl == SHORT:
-        return TokenUsage(cache_write_5m=input_tokens, output=request.max_tokens)
-    return TokenUsage(input_uncached=input_tokens, output=request.max_tokens)
 
 
 def answered(

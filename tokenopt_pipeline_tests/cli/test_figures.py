@@ -164,13 +164,15 @@ def test_a_plan_says_whether_its_budget_is_enough(budget: float, words: str) -> 
 
 
 def test_a_plan_says_what_is_reserved_for_a_conversation_and_when_a_budget_is_too_small_for_one() -> None:
-    plan = _a_plan(packs=10, usd_bound=4.0, budget_usd=0.3)
+    reserved = {"a/b": 0.4, "c/d": 0.1}
+    plan = _a_plan(conversations=10, usd_bound=4.0, usd_reserved=reserved, budget_usd=0.3)
     told = "\n".join(plan_lines(plan))
-    assert "about $0.4000 is reserved for each while it is going on" in told
-    assert "$0.3000: not enough for one conversation, for which about $0.4000 is reserved" in told
-    assert "not enough for one" not in "\n".join(plan_lines({**plan, "budget_usd": 0.4}))
-    nothing_to_ask = "\n".join(plan_lines({**plan, "packs": 0, "usd_bound": 0.0}))
-    assert "about $0.0000 is reserved" in nothing_to_ask
+    assert "10 conversations" in told
+    assert "for each while it is going on: about $0.4000 with a/b, about $0.1000 with c/d" in told
+    assert "$0.3000: not enough to reserve for one conversation, about $0.4000 with a/b; none begins" in told
+    assert "not enough to reserve" not in "\n".join(plan_lines({**plan, "budget_usd": 0.4}))
+    nothing_to_ask = "\n".join(plan_lines({**plan, "conversations": 0, "usd_bound": 0.0, "usd_reserved": {}}))
+    assert "reserved" not in nothing_to_ask
 
 
 def test_the_cache_line_counts_outcomes_and_says_why_what_was_missed_was_missed() -> None:

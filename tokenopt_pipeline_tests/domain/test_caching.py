@@ -16,6 +16,7 @@ from tokenopt_pipeline.domain.caching import (
     CachePrices,
     PrefixWarmth,
     cache_prices,
+    dearest_usage,
     expected_spacing_s,
     plan_cache,
     request_in_output_tokens,
@@ -198,6 +199,15 @@ def test_a_request_less_saves_its_prefix_in_tokens_of_output(
     policy, model = CachingPolicy(enabled=enabled), a_model(cache_minimum_tokens=minimum)
     saved = request_in_output_tokens(policy, model, usd, prefix_tokens=700)
     assert saved == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "kind"),
+    [(LONG, "cache_write_1h"), (SHORT, "cache_write_5m"), (AUTOMATIC, "input_uncached"), (None, "input_uncached")],
+)
+def test_a_call_may_be_billed_for_writing_all_of_its_input(ttl: str | None, kind: str) -> None:
+    most = dearest_usage(ttl, input_tokens=900, output_tokens=40)
+    assert most == TokenUsage(output=40, **{kind: 900})
 
 
 def test_a_prefix_that_nobody_finds_is_not_written() -> None:

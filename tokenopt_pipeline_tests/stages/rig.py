@@ -26,7 +26,8 @@ from tokenopt_pipeline.ports import PrefixKeeper, Prices, Provider, Tokenizer
 from tokenopt_pipeline.stages.ingest import ingest_source
 from tokenopt_pipeline.stages.line import Line
 from tokenopt_pipeline.stages.plan import RunRequest, plan_run
-from tokenopt_pipeline.stages.predict import Prediction, predict_run
+from tokenopt_pipeline.stages.predict import predict_run
+from tokenopt_pipeline.stages.prediction import Prediction
 from tokenopt_pipeline_tests.factories import a_model, a_schema_document
 from tokenopt_pipeline_tests.stages.scripted_provider import FakeClock, ScriptedProvider, WordTokenizer, values_for
 

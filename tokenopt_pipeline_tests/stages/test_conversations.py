@@ -426,6 +426,23 @@ def test_a_plan_prices_one_round_of_tools_and_tells_the_bound(talking: TalkingRi
     assert plain.usd < tools.usd < tools.usd_bound < Decimal("0.6")
 
 
+@pytest.mark.parametrize("max_usd", ["0.5", "0.0001"])
+def test_a_plan_tells_what_a_conversation_reserves_of_a_budget(talking: TalkingRig, max_usd: str) -> None:
+    bridge = {**_BRIDGE, "max_usd": max_usd}
+    told = talking.rig.predict(talking.rig.request(bridge=bridge))
+    assert told.conversations == 1
+    [(model, usd)] = told.usd_reserved.items()
+    assert (model, usd) == (str(talking.rig.model.ref), told.usd_bound)
+
+    short = talking.plan(bridge=bridge, run={"budget_usd": str(round(usd * Decimal("0.95"), 8))})
+    with pytest.raises(BudgetExceeded):
+        talking.finish(short)
+    assert talking.talker.asked == []
+    enough = talking.plan(bridge=bridge, run={"budget_usd": str(round(usd * Decimal("1.05"), 8))})
+    talking.finish(enough)
+    assert talking.rig.one("select reserved_usd from conversation") == pytest.approx(usd, rel=Decimal("0.05"))
+
+
 def test_a_first_pass_is_no_conversation_and_what_follows_it_is(talking: TalkingRig) -> None:
     run = talking.plan(routing={"rules": [{"id": "two", "two_pass": {}}]})
     talking.finish(run)
