@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tokenopt_pipeline.domain.embedding_use import EmbeddingBill
 from tokenopt_pipeline.domain.overlays import OverlayStatus
 
 
@@ -31,7 +32,7 @@ def summary_lines(s: Mapping[str, Any]) -> list[str]:
         *_cache_lines(s.get("cache", {})),
         *_bridge_lines(s.get("bridge", {})),
         *context_lines(s.get("contexts", {})),
-        *_embedding_lines(s.get("embeddings", {})),
+        *embedding_lines(s.get("embeddings", {})),
         *_routing_lines(s.get("routing") or {}),
         f"dollars     {dollars(s['usd'])} {s['kind']}, at list price",
         f"baseline    {dollars(s['usd_baseline'])} computed: the same blocks one per call, nothing skipped, cached or packed",
@@ -95,13 +96,22 @@ def context_lines(contexts: Mapping[str, Mapping[str, int]]) -> list[str]:
     return [f"references  {' · '.join(told)}"] if told else []
 
 
-def _embedding_lines(told: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What searches have paid vendors for vectors; nothing where the embedder is this machine's."""
+def embedding_lines(told: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What vendors are paid for the vectors of queries; nothing where the embedder is this machine's."""
     return [
         f"embeddings  {name}: {one['requests']:,} requests, {one['tokens']:,} tokens"
-        f"{' by our count' if one['is_counted'] else ''}, {dollars(one['usd'])}, within the dollars"
+        f"{' by our count' if one.get('is_counted') else ''}, {dollars(one['usd'])}, within the dollars"
         for name, one in told.items()
     ]
+
+
+def bill_document(bill: EmbeddingBill) -> dict[str, Any]:
+    """What vectors cost, as JSON values."""
+    return {
+        "requests": bill.requests,
+        "tokens": bill.tokens,
+        "usd": None if bill.usd is None else float(bill.usd),
+    }
 
 
 def _routing_lines(told: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tokenopt_pipeline.cli.exits import DONE, contract
-from tokenopt_pipeline.cli.figures import dollars
+from tokenopt_pipeline.cli.figures import bill_document, dollars
 from tokenopt_pipeline.domain.errors import NotFound
 from tokenopt_pipeline.domain.indexes import ServedIndex, lenders_of
 
@@ -103,21 +103,15 @@ def build(
         "sources": len(sources),
         "embedded": outcome.embedded,
         "reused": outcome.reused,
-        "embedding": {
-            "requests": outcome.bill.requests,
-            "tokens": outcome.bill.tokens,
-            "usd": None if outcome.bill.usd is None else float(outcome.bill.usd),
-        },
+        "embedding": bill_document(outcome.bill),
         "notes": list(outcome.notes),
     }
     if as_json:
         _print_json(document)
         return DONE
     done = "current already" if outcome.was_current else f"{outcome.embedded:,} embedded, {outcome.reused:,} reused"
-    paid = ""
-    if outcome.bill.requests:
-        usd = None if outcome.bill.usd is None else float(outcome.bill.usd)
-        paid = f"; {outcome.bill.tokens:,} tokens for vectors, {dollars(usd)}"
+    bill = document["embedding"]
+    paid = f"; {bill['tokens']:,} tokens for vectors, {dollars(bill['usd'])}" if bill["requests"] else ""
     click.echo(f"{_line(outcome.index)}; {len(sources):,} files; {done}{paid}")
     for note in outcome.notes:
         click.echo(f"note  {note}", err=True)

@@ -12,7 +12,7 @@ from tokenopt_pipeline.adapters.postgres.learning import PostgresLearning
 from tokenopt_pipeline.adapters.postgres.planning import PostgresPlanning
 from tokenopt_pipeline.adapters.postgres.stories import models_text
 from tokenopt_pipeline.adapters.tokenizers import O200kTokenizer
-from tokenopt_pipeline.cli.figures import context_lines, dollars
+from tokenopt_pipeline.cli.figures import bill_document, context_lines, dollars, embedding_lines
 from tokenopt_pipeline.cli.workspace import Asked, Workspace, build_request
 from tokenopt_pipeline.domain.batch_policy import batches_in_a_row
 from tokenopt_pipeline.domain.batches import LIMITS
@@ -88,6 +88,7 @@ def plan_document(workspace: Workspace, asked: Asked) -> dict[str, Any]:
         },
         "contexts": predicted.contexts,
         "usd_bound": None if predicted.usd_bound is None else float(predicted.usd_bound),
+        "embeddings": {name: bill_document(bill) for name, bill in predicted.queries.items()},
         "conversations": predicted.conversations,
         "usd_reserved": {model: float(usd) for model, usd in predicted.usd_reserved.items()},
         "usd": None if predicted.usd is None else float(predicted.usd),
@@ -176,6 +177,7 @@ def plan_lines(p: Mapping[str, Any]) -> list[str]:
         *(f"mode        {mode['name']} at {model}: {mode['reason']}" for model, mode in p.get("modes", {}).items()),
         *(_wait_line(model, wait) for model, wait in p.get("waits", {}).items()),
         *context_lines(p.get("contexts", {})),
+        *embedding_lines(p.get("embeddings", {})),
         *_bound_lines(p),
         *(f"check       {said}" for said in p["checks"]),
         *budget_lines(p["tiers_within_budget"]),

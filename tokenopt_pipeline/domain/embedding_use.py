@@ -24,15 +24,20 @@ class EmbeddingBill:
     #: None when something has no known price.
     usd: Decimal | None = Decimal(0)
 
-    def plus(self, tokens: int, usd: Decimal | None) -> EmbeddingBill:
-        """With one more request."""
+    def plus(self, tokens: int, usd: Decimal | None, *, requests: int = 1) -> EmbeddingBill:
+        """With one more request, or so many."""
         total = None if self.usd is None or usd is None else self.usd + usd
-        return EmbeddingBill(requests=self.requests + 1, tokens=self.tokens + tokens, usd=total)
+        return EmbeddingBill(requests=self.requests + requests, tokens=self.tokens + tokens, usd=total)
 
     def less(self, before: EmbeddingBill) -> EmbeddingBill:
         """What came after an earlier bill."""
         spent = None if self.usd is None or before.usd is None else self.usd - before.usd
         return EmbeddingBill(requests=self.requests - before.requests, tokens=self.tokens - before.tokens, usd=spent)
+
+
+def is_vendors(embedder: str) -> bool:
+    """Whether somebody may be paid for its vectors; others are made on this machine."""
+    return "/" in embedder
 
 
 def tokens_at_most(texts: Sequence[str]) -> int:

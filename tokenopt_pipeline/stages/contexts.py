@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tokenopt_pipeline.domain.embedding_use import is_vendors
 from tokenopt_pipeline.domain.errors import InvalidInput, NotFound, StoreUnavailable, TokenOptError
 from tokenopt_pipeline.domain.indexes import ServedIndex, lenders_of
 from tokenopt_pipeline.domain.knowledge import (
@@ -56,6 +57,8 @@ class Known:
     texts: Mapping[str, str]
     #: What packs carry as things stand; None: it depends on their blocks.
     decided: ContextDecision | None
+    #: Of the indexes that every block is searched for in, the vendors' embedders; in the order of the references.
+    embedders: tuple[str, ...] = ()
 
 
 NOTHING_KNOWN = Known(knowledge=NO_KNOWLEDGE, texts={}, decided=not_asked())
@@ -74,7 +77,7 @@ def know(schema: ExtractionSchema, policy: Policy, *, references: ReferenceReadi
     """The schema's references as they are now. Raises InvalidInput when one is not registered."""
     if schema.retrieval == "none":
         return NOTHING_KNOWN
-    known, texts = [], {}
+    known, texts, embedders = [], {}, []
     for name in schema.references:
         try:
             stored = references.find(name)
@@ -82,6 +85,8 @@ def know(schema: ExtractionSchema, policy: Policy, *, references: ReferenceReadi
             raise InvalidInput(f"schema {schema.ref} relies on it: {problem}") from problem
         text, served = references.whole(name), references.serving(name)
         texts[text_id(text)] = text
+        if served is not None and served.embedder is not None and is_vendors(served.embedder):
+            embedders.append(served.embedder)
         known.append(
             RunReference(
                 name=name,
@@ -92,7 +97,10 @@ def know(schema: ExtractionSchema, policy: Policy, *, references: ReferenceReadi
             )
         )
     knowledge = Knowledge(references=tuple(known))
-    return Known(knowledge=knowledge, texts=texts, decided=_decided(schema, policy, knowledge, references))
+    decided = _decided(schema, policy, knowledge, references)
+    return Known(
+        knowledge=knowledge, texts=texts, decided=decided, embedders=() if decided is not None else tuple(embedders)
+    )
 
 
 def expected_context(

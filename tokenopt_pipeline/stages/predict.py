@@ -13,16 +13,17 @@ from tokenopt_pipeline.domain.batches import supports_batches
 from tokenopt_pipeline.domain.caching import MARKED, dearest_usage
 from tokenopt_pipeline.domain.classification import classification_schema
 from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
+from tokenopt_pipeline.domain.embedding_use import EmbeddingBill
 from tokenopt_pipeline.domain.encoding import answer_form
-from tokenopt_pipeline.domain.forecasts import Forecast, Load, forecast
+from tokenopt_pipeline.domain.forecasts import Amounts, Forecast, Load, forecast
 from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.learning import NOTHING_LEARNED, Learned
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks, Move, Origin
 from tokenopt_pipeline.domain.packing import PackableBlock, plan_packs
 from tokenopt_pipeline.domain.price_cliffs import price_cliff
-from tokenopt_pipeline.domain.retrieval import ContextKind
-from tokenopt_pipeline.domain.routing import ModelRef, Route, default_model, schema_facts
+from tokenopt_pipeline.domain.retrieval import ContextKind, search_failed
+from tokenopt_pipeline.domain.routing import ModelRef, Route, default_model, parse_model_ref, schema_facts
 from tokenopt_pipeline.domain.usage import TokenUsage, naive_usage
 from tokenopt_pipeline.ports import AnswerValidators, Models, PlanningStore, Prices, Tokenizer
 from tokenopt_pipeline.stages.contexts import Known, PrefixCosts, check_room, expected_context
@@ -55,6 +56,7 @@ def predict_run(
 ) -> Prediction:
     """The prediction for a request, by the same rules a run would follow, shard by shard. Raises InvalidInput."""
     check_askable(request, models=models, prices=prices, validators=validators)
+    request = replace(request, known=_searchable(request, prices))
     policy, schema = request.resolved.policy, request.schema
     prompt = prompt_tokens(answer_form(schema, policy.packing.output_form), tokenizer)
     check_room(request.known.knowledge, policy, models, prompt_tokens=prompt)
@@ -71,8 +73,10 @@ def predict_run(
     for leg in legs:
         planner.take(leg)
     routes = tuple(planner.routes())
-    total = sum((route.forecast for route in routes if route.is_chosen), Forecast())
+    queries = _queries(request.known, sorted_out, prices)
     kept = sum(len(routed.blocks) for routed in sorted_out.by_route.values())
+    paid = sum((Amounts(usd=bill.usd) for bill in queries.values()), Amounts())
+    total = sum((route.forecast for route in routes if route.is_chosen), Forecast(low=paid, expected=paid, high=paid))
 
     def per_block(ref: ModelRef, blocks: Sequence[PackableBlock]) -> float | None:
         usd = usd_of_blocks(request, models.spec(ref), blocks, prices=prices, prompt_tokens=prompt)
@@ -89,6 +93,7 @@ def predict_run(
         usd_bound=planner.bound_usd if policy.bridge.enabled and total.expected.usd is not None else None,
         conversations=planner.conversations,
         usd_reserved=planner.reserved_usd,
+        queries=queries,
         modes=planner.modes,
         forecast=total,
         usd_baseline=planner.baseline(sorted_out, kept),
@@ -96,6 +101,27 @@ def predict_run(
         checks=tuple(check.sentence(*(per_block(ref, check.blocks) for ref in check.models)) for check in checks),
         too_large=planner.too_large,
     )
+
+
+def _searchable(request: RunRequest, prices: Prices) -> Known:
+    """What the run is to know; where it has a budget, an embedder without a price is not asked, and packs carry the whole."""
+    known = request.known
+    for name in known.embedders if request.resolved.policy.run.budget_usd is not None else ():
+        if prices.usd(parse_model_ref(name), TokenUsage()) is None:
+            problem = f"embedder {name} has no known price, and the run has a budget"
+            return replace(known, decided=search_failed(problem), embedders=())
+    return known
+
+
+def _queries(known: Known, blocks: SortedOut, prices: Prices) -> dict[str, EmbeddingBill]:
+    """Embedder -> what searching for kept blocks will be billed; words that rules lend to a query come on top."""
+    bills: dict[str, EmbeddingBill] = {}
+    for name in known.embedders:
+        for routed in blocks.by_route.values():
+            tokens = sum(block.tokens for block in routed.blocks)
+            usd = prices.usd(parse_model_ref(name), TokenUsage(input_uncached=tokens))
+            bills[name] = bills.get(name, EmbeddingBill()).plus(tokens, usd, requests=len(routed.blocks))
+    return bills
 
 
 def usd_of_blocks(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tokenopt_pipeline.domain.batch_policy import Mode
+from tokenopt_pipeline.domain.embedding_use import EmbeddingBill
 from tokenopt_pipeline.domain.forecasts import Forecast
 from tokenopt_pipeline.domain.usage import TokenUsage
 
@@ -57,6 +58,8 @@ class Prediction:
     conversations: int = 0
     #: Model -> dollars of the run's budget that a conversation of the usual size has to itself while it is going on.
     usd_reserved: Mapping[str, Decimal] = field(default_factory=dict)
+    #: Embedder -> what a vendor will be paid for the blocks' queries, which is within the forecast.
+    queries: Mapping[str, EmbeddingBill] = field(default_factory=dict)
     #: What the checks of answers are worth, a sentence each.
     checks: tuple[str, ...] = ()
     #: Blocks that fit into no request of any model of their tier: they will fail without being asked.

@@ -152,8 +152,16 @@ def test_a_run_pays_for_the_queries_of_its_searches_and_of_its_search_tool(termi
         server.asked.clear()
         found = run(paying, "paid", "--policy", str(cwd / f"paid-{policy}"), "--budget", "5")
 
+        searched = len(server.asked)
+        plan = ("plan", "text", "--schema", cwd / "paid.json", "--policy", cwd / f"paid-{policy}", "--json")
+        foreseen = paying.tok(*plan, "--set", "reuse.enabled=false").json()["embeddings"]
+        assert len(server.asked) == searched
+
     assert_whole(found)
     told = found["embeddings"]["custom/stand-in"]
+    # What a model will look for with its tool is not foreseen.
+    asked = {} if policy == "bridge.yaml" else {"custom/stand-in": told["requests"]}
+    assert {name: bill["requests"] for name, bill in foreseen.items()} == asked
     assert told["requests"] == told["texts"] == len(server.asked) > 0
     # The server says one token for each request, and the price is a dollar a million.
     assert told["usd"] == pytest.approx(len(server.asked) / 1_000_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tokenopt_pipeline.adapters.postgres.references import PostgresReferences
 from tokenopt_pipeline.adapters.postgres.stories import PostgresStories
 from tokenopt_pipeline.adapters.postgres.summaries import PostgresSummaries
 from tokenopt_pipeline.cli.telling import story_lines
+from tokenopt_pipeline.domain.embedding_use import EmbeddingBill
 from tokenopt_pipeline.domain.errors import InvalidInput, ProviderUnavailable
 from tokenopt_pipeline.domain.probes import Calibration, Probe, Threshold
 from tokenopt_pipeline.domain.prompts import system_prompt
@@ -341,6 +343,37 @@ def test_a_plan_prices_whole_references_and_found_ones_at_their_most(knowing: Kn
     assert bare.usd_baseline is not None
     assert cached.usd_baseline is not None
     assert cached.usd_baseline > bare.usd_baseline
+
+
+def test_a_plan_prices_the_queries_that_a_vendor_will_be_paid_for(knowing: KnowingRig) -> None:
+    knowing.rig.ingest(*FIRING)
+    knowing.build()
+    free = knowing.rig.predict(knowing.request())
+    knowing.references.embedder = CountingEmbedder(name="openai/text-embedding-3-small")
+    knowing.build()
+    paid = knowing.rig.predict(knowing.request())
+    unsearched = knowing.rig.predict(knowing.request(retrieval={"enabled": False}))
+
+    tokens = knowing.rig.one("select sum(n_tokens) from block")
+    usd = Decimal("0.02") * tokens / 1_000_000
+    assert paid.queries == {"openai/text-embedding-3-small": EmbeddingBill(requests=2, tokens=tokens, usd=usd)}
+    assert free.usd is not None
+    assert paid.usd == free.usd + usd
+    assert free.queries == unsearched.queries == {}
+
+
+def test_a_plan_with_a_budget_expects_no_search_by_an_embedder_whose_price_nobody_knows(knowing: KnowingRig) -> None:
+    knowing.rig.ingest(*FIRING)
+    knowing.references.embedder = CountingEmbedder(name="custom/nobody-knows")
+    knowing.build()
+    some = {"retrieval": {"budget_tokens": 100}}
+    unknown = knowing.rig.predict(knowing.request(**some))
+    within = knowing.rig.predict(knowing.request(run={"budget_usd": "1"}, **some))
+
+    assert unknown.usd is None
+    assert unknown.queries["custom/nobody-knows"].requests == 2
+    assert within.usd is not None
+    assert (within.contexts, within.queries) == ({"full": {"search_failed": 1}}, {})
 
 
 def test_a_reference_that_is_not_registered_or_fits_no_window_is_refused_before_anything_is_spent(
