@@ -108,17 +108,18 @@ def batches_in_a_row(policy: BatchPolicy, *, max_turns: int | None, is_primed: b
     return expected + is_primed, most + policy.rounds + is_primed
 
 
-def primes(policy: BatchPolicy, provider: str) -> bool:
-    """Whether a request goes first for the others, which takes two batches one after the other."""
-    has_time = not policy.deadline_h or policy.deadline_h >= 2 * LIMITS[provider].expires_h
+def primes(policy: BatchPolicy, provider: str, *, converses: bool) -> bool:
+    """Whether a request goes first for the others, whose answers then take a batch more, one after the other."""
+    hours = LIMITS[provider].expires_h + longest_h(provider, converses=converses)
+    has_time = not policy.deadline_h or policy.deadline_h >= hours
     return policy.prime and has_time and policy.primed_hit_share > policy.cold_hit_share
 
 
-def hit_share(policy: BatchPolicy, provider: str, *, mode: str) -> float:
+def hit_share(policy: BatchPolicy, provider: str, *, mode: str, converses: bool) -> float:
     """The share of requests after the first that are expected to find a prefix kept for money."""
     if mode != "async":
         return 1.0
-    return policy.primed_hit_share if primes(policy, provider) else policy.cold_hit_share
+    return policy.primed_hit_share if primes(policy, provider, converses=converses) else policy.cold_hit_share
 
 
 def out_of_time(policy: BatchPolicy, *, provider: str, age_h: float) -> str | None:

@@ -70,7 +70,7 @@ def whose_turn(
     too late, the others of its shard do not ask for the prefix to be kept; `converses`: they do, since turns of theirs will
     come back to it. Every other shard then has one that goes first by itself, so that nobody waits for more than two batches.
     """
-    if ttl not in MARKED or not primes(policy, provider):
+    if ttl not in MARKED or not primes(policy, provider, converses=converses):
         return Turn.GO
     ours = [batch for batch in known if batch.key == key]
     here = [batch for batch in ours if batch.shard_no == shard_no]

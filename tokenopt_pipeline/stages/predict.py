@@ -249,7 +249,7 @@ class _Planner:
         # Multiples of the plain price are the same in both modes.
         cache = plan_run_cache(policy, model, self.prices, sharing, prefix_tokens=shared)
         lengths = {} if is_first_pass else self.learned.answers_of(model.ref)
-        keeping = keeping_of(policy.batches, model, cache, mode=mode)
+        keeping = keeping_of(policy, model, cache, mode=mode)
         converses = policy.bridge.enabled and not is_first_pass
         # Tools and references make it another prefix than the one that was learnt.
         is_plain = not (is_first_pass or converses or context.tokens)
@@ -276,7 +276,9 @@ class _Planner:
             mode=mode,
             is_chosen=is_chosen,
             learnt_from=max((length.answers for length in lengths.values()), default=0),
-            is_primed=mode == "async" and cache.ttl in MARKED and primes(policy.batches, model.ref.provider),
+            is_primed=mode == "async"
+            and cache.ttl in MARKED
+            and primes(policy.batches, model.ref.provider, converses=policy.bridge.enabled),
             cache_reason=cache.reason,
             forecast=told,
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
-from tokenopt_pipeline.domain.batch_policy import LEAST_HIT_SHARE, BatchPolicy, hit_share, primes
+from tokenopt_pipeline.domain.batch_policy import LEAST_HIT_SHARE, hit_share, primes
 from tokenopt_pipeline.domain.caching import MARKED, CachePlan, cache_prices, expected_spacing_s, plan_cache
 from tokenopt_pipeline.domain.forecasts import Keeping
 from tokenopt_pipeline.domain.models import ModelSpec
@@ -30,7 +30,7 @@ def plan_run_cache(
     policy: Policy, model: ModelSpec, prices: Prices, sharing: Sharing, *, prefix_tokens: int
 ) -> CachePlan:
     """The plan for a shared prefix, at the model's own prices."""
-    mode, provider = sharing.mode, model.ref.provider
+    mode, provider, converses = sharing.mode, model.ref.provider, policy.bridge.enabled
     plan = plan_cache(
         policy.caching,
         model,
@@ -40,20 +40,20 @@ def plan_run_cache(
             requests=sharing.requests, of_all=sharing.of_all, concurrency=policy.calls.concurrency, mode=mode
         ),
         prices=cache_prices(partial(prices.usd, model.ref), model.billed_tokens(prefix_tokens)),
-        hit_share=hit_share(policy.batches, provider, mode=mode),
+        hit_share=hit_share(policy.batches, provider, mode=mode, converses=converses),
     )
-    if mode != "async" or plan.ttl not in MARKED or not primes(policy.batches, provider):
+    if mode != "async" or plan.ttl not in MARKED or not primes(policy.batches, provider, converses=converses):
         return plan
     return replace(
         plan, reason=f"{plan.reason} One request goes first in a batch of its own, so that the others find it."
     )
 
 
-def keeping_of(policy: BatchPolicy, model: ModelSpec, plan: CachePlan, *, mode: str) -> Keeping:
+def keeping_of(policy: Policy, model: ModelSpec, plan: CachePlan, *, mode: str) -> Keeping:
     """How often requests are expected to find what the plan keeps."""
     if mode != "async" or plan.ttl not in MARKED:
         return Keeping(ttl=plan.ttl)
-    share = hit_share(policy, model.ref.provider, mode=mode)
+    share = hit_share(policy.batches, model.ref.provider, mode=mode, converses=policy.bridge.enabled)
     return Keeping(ttl=plan.ttl, share=share, low_share=min(share, LEAST_HIT_SHARE))
 
 

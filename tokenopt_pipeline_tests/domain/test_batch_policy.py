@@ -103,7 +103,16 @@ def test_an_answer_takes_one_batch_and_a_conversation_two_and_both_have_a_bound(
     ],
 )
 def test_a_request_goes_first_when_there_is_time_and_it_helps(policy: BatchPolicy, expected: bool) -> None:
-    assert primes(policy, "anthropic") is expected
+    assert primes(policy, "anthropic", converses=False) is expected
     shares = (policy.cold_hit_share, policy.primed_hit_share)
-    assert hit_share(policy, "anthropic", mode="async") == shares[expected]
-    assert hit_share(policy, "anthropic", mode="sync") == 1.0
+    assert hit_share(policy, "anthropic", mode="async", converses=False) == shares[expected]
+    assert hit_share(policy, "anthropic", mode="sync", converses=False) == 1.0
+
+
+@pytest.mark.parametrize(("deadline_h", "expected"), [(0, True), (48, False), (71, False), (72, True)])
+def test_with_tools_a_request_goes_first_where_its_batch_leaves_time_for_two_more(
+    deadline_h: float, expected: bool
+) -> None:
+    policy = BatchPolicy(deadline_h=deadline_h)
+    assert primes(policy, "anthropic", converses=True) is expected
+    assert hit_share(policy, "anthropic", mode="async", converses=True) == float(expected)

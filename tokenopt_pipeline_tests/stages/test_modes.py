@@ -54,6 +54,25 @@ def test_half_the_price_is_less_where_there_is_nothing_to_read(packs: Rig) -> No
     assert modes(packs, schema=LONG, batches={"deadline_h": 24}, caching={"enabled": False})[0] == "async"
 
 
+@pytest.mark.parametrize(("hours", "first"), [(48, 4), (72, 1)])
+def test_one_request_goes_first_only_where_its_batch_leaves_time_for_a_conversation(
+    rig: Rig, sandbox: Sandbox, database_url: str, *, hours: int, first: int
+) -> None:
+    sandbox.control.reset()
+    rig.model = ModelTable().spec(HAIKU)
+    with open_host() as host:
+        batches = BatchRig(rig=rig, sandbox=sandbox, vendor="anthropic", open_tools=opens(database_url, host))
+        rounds = RoundsRig(batches=batches)
+        rounds.models_call("echo", turns=1)
+        run, shard = rounds.plan(schema=LONG, batches={"deadline_h": hours})
+        # Every batch takes as long as it may.
+        batches.finish(run, shard, wait_s=24 * 3600)
+
+    assert rounds.rounds()[0] == (1, first)
+    assert rounds.calls() == {"continued": 4, "answered": 4}
+    assert rig.statuses(run) == {"ai_complete": 16}
+
+
 @pytest.mark.parametrize(("hours", "mode"), [(24, "sync"), (96, "async")])
 @pytest.mark.parametrize("vendor", ["anthropic", "openai"])
 def test_an_auto_run_with_tools_ends_with_one_outcome_per_block_either_way(
