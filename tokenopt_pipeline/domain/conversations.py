@@ -72,18 +72,17 @@ class SettledTurn:
     prefix_tokens: int
 
 
-def expected_conversation(call: TokenUsage, *, shared_tokens: int, is_cached: bool, results_tokens: int) -> TokenUsage:
+def expected_conversation(call: TokenUsage, *, found_tokens: int, keeps_turns: bool, results_tokens: int) -> TokenUsage:
     """What two requests are billed where a plain call is billed `call`: one that calls a tool, and one that answers.
 
-    `shared_tokens` of the input come first in both, and the second reads them from the cache where there is one.
+    The second reads so many tokens of the first from the cache. `keeps_turns`: what they do not read they write.
     """
-    again = call.input_total - shared_tokens + results_tokens + CALL_TOKENS
-    answer = TokenUsage(
-        input_uncached=again + (0 if is_cached else shared_tokens),
-        cache_read=shared_tokens if is_cached else 0,
-        output=call.output,
-    )
-    return replace(call, output=CALL_TOKENS) + answer
+    again = call.input_total - found_tokens + results_tokens + CALL_TOKENS
+    answer = TokenUsage(input_uncached=again, cache_read=found_tokens, output=call.output)
+    both = replace(call, output=CALL_TOKENS) + answer
+    if not keeps_turns:
+        return both
+    return replace(both, input_uncached=0, cache_write_5m=both.cache_write_5m + both.input_uncached)
 
 
 def conversation_usd(

@@ -9,17 +9,16 @@ from functools import partial
 
 from tokenopt_pipeline.domain.asking import asked_of
 from tokenopt_pipeline.domain.batch_policy import Mode, choose_mode
-from tokenopt_pipeline.domain.forecasts import Load
+from tokenopt_pipeline.domain.forecasts import Load, scaled, usage_of
 from tokenopt_pipeline.domain.knowledge import NO_CONTEXT, CarriedContext
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.moves import Asks, Move
 from tokenopt_pipeline.domain.packing import PackLimits, PlannedPack
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.runs import Run
-from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Models, Prices
 from tokenopt_pipeline.stages.contexts import Contexts, PrefixCosts
-from tokenopt_pipeline.stages.sharing import Sharing, prefix_costs
+from tokenopt_pipeline.stages.sharing import Sharing, keeping_of, plan_run_cache, prefix_costs, talk_of
 
 #: What a pack to the model is expected to carry of references, behind a prompt of so many tokens of our tokenizer.
 Carries = Callable[[ModelSpec, int, PrefixCosts], CarriedContext]
@@ -106,19 +105,27 @@ def _usd(
     billed = prices.in_batches(policy.batches.price_share) if mode == "async" else prices
     total = Decimal(0)
     for each in likes:
-        costs = prefix_costs(policy, model, billed, Sharing(requests=each.packs, of_all=of_all, mode=mode))
-        context = NO_CONTEXT if each.asks is Asks.CLASSIFICATION else carries(model, each.prompt_tokens, costs)
-        shared = costs.shared(each.prompt_tokens + context.prefix_tokens)
-        beside = model.request_overhead_tokens + model.billed_tokens(context.tokens - context.prefix_tokens)
-        alone = costs.usd(
-            TokenUsage(
-                input_uncached=round(each.line_tokens / each.packs) + beside,
-                output=round(each.output_tokens / each.packs),
-            )
+        is_first_pass = each.asks is Asks.CLASSIFICATION
+        sharing = Sharing(requests=each.packs, of_all=of_all, mode=mode)
+        costs = prefix_costs(policy, model, billed, sharing)
+        context = NO_CONTEXT if is_first_pass else carries(model, each.prompt_tokens, costs)
+        plan = plan_run_cache(policy, model, billed, sharing, prefix_tokens=each.prompt_tokens + context.prefix_tokens)
+        shared = model.billed_tokens(each.prompt_tokens + context.prefix_tokens) + model.request_overhead_tokens
+        beside = model.billed_tokens(context.tokens - context.prefix_tokens)
+        usage = usage_of(
+            each.packs,
+            shared,
+            each.line_tokens + each.packs * beside,
+            round(each.output_tokens),
+            keeping_of(policy, model, plan, mode=mode),
         )
-        if shared is None or alone is None:
+        call = scaled(usage, 1 / each.packs)
+        if policy.bridge.enabled and not is_first_pass:
+            call = talk_of(policy, model, plan, mode=mode, shared_tokens=shared)(call)
+        usd = costs.usd(call)
+        if usd is None:
             return None
-        total += each.packs * (shared + alone)
+        total += each.packs * usd
     return total
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -12,7 +12,7 @@ from tokenopt_pipeline.domain.batch_policy import Mode, primes
 from tokenopt_pipeline.domain.batches import supports_batches
 from tokenopt_pipeline.domain.caching import MARKED, dearest_usage
 from tokenopt_pipeline.domain.classification import classification_schema
-from tokenopt_pipeline.domain.conversations import conversation_usd, expected_conversation
+from tokenopt_pipeline.domain.conversations import conversation_usd
 from tokenopt_pipeline.domain.embedding_use import EmbeddingBill
 from tokenopt_pipeline.domain.encoding import answer_form
 from tokenopt_pipeline.domain.forecasts import Amounts, Forecast, Load, forecast
@@ -40,7 +40,7 @@ from tokenopt_pipeline.stages.plan import (
 from tokenopt_pipeline.stages.prediction import PredictedRoute, Prediction
 from tokenopt_pipeline.stages.prepare import limits_on, unpriced
 from tokenopt_pipeline.stages.room import Room
-from tokenopt_pipeline.stages.sharing import Sharing, keeping_of, plan_run_cache, prefix_costs
+from tokenopt_pipeline.stages.sharing import Sharing, keeping_of, plan_run_cache, prefix_costs, talk_of
 from tokenopt_pipeline.stages.sort_out import SortedOut, sort_out
 
 
@@ -248,6 +248,7 @@ class _Planner:
         shared = prompt + context.prefix_tokens
         # Multiples of the plain price are the same in both modes.
         cache = plan_run_cache(policy, model, self.prices, sharing, prefix_tokens=shared)
+        billed = model.billed_tokens(shared) + model.request_overhead_tokens
         lengths = {} if is_first_pass else self.learned.answers_of(model.ref)
         keeping = keeping_of(policy, model, cache, mode=mode)
         converses = policy.bridge.enabled and not is_first_pass
@@ -263,7 +264,7 @@ class _Planner:
             overflow_probability=policy.packing.overflow_probability,
             seen=seen,
             beside_tokens=model.billed_tokens(context.tokens - context.prefix_tokens),
-            talk=self._talk(model, shared, cache.ttl) if converses else None,
+            talk=talk_of(policy, model, cache, mode=mode, shared_tokens=billed) if converses else None,
         )
         if is_chosen:
             self._note(load, context)
@@ -281,15 +282,6 @@ class _Planner:
             and primes(policy.batches, model.ref.provider, converses=policy.bridge.enabled),
             cache_reason=cache.reason,
             forecast=told,
-        )
-
-    def _talk(self, model: ModelSpec, shared: int, ttl: str | None) -> Callable[[TokenUsage], TokenUsage]:
-        """From a plain call to a conversation with one round of tools."""
-        return partial(
-            expected_conversation,
-            shared_tokens=model.billed_tokens(shared) + model.request_overhead_tokens,
-            is_cached=ttl is not None,
-            results_tokens=model.billed_tokens(self.request.resolved.policy.retrieval.budget_tokens),
         )
 
     def _note(self, load: Load, context: CarriedContext) -> None:

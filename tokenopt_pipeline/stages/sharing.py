@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
 from tokenopt_pipeline.domain.batch_policy import LEAST_HIT_SHARE, hit_share, primes
 from tokenopt_pipeline.domain.caching import MARKED, CachePlan, cache_prices, expected_spacing_s, plan_cache
+from tokenopt_pipeline.domain.conversations import expected_conversation
 from tokenopt_pipeline.domain.forecasts import Keeping
 from tokenopt_pipeline.domain.models import ModelSpec
 from tokenopt_pipeline.domain.policy import Policy
 from tokenopt_pipeline.domain.retrieval import shared_usd
+from tokenopt_pipeline.domain.usage import TokenUsage
 from tokenopt_pipeline.ports import Prices
 from tokenopt_pipeline.stages.contexts import PrefixCosts
 
@@ -55,6 +58,27 @@ def keeping_of(policy: Policy, model: ModelSpec, plan: CachePlan, *, mode: str) 
         return Keeping(ttl=plan.ttl)
     share = hit_share(policy.batches, model.ref.provider, mode=mode, converses=policy.bridge.enabled)
     return Keeping(ttl=plan.ttl, share=share, low_share=min(share, LEAST_HIT_SHARE))
+
+
+def talk_of(
+    policy: Policy, model: ModelSpec, plan: CachePlan, *, mode: str, shared_tokens: int
+) -> Callable[[TokenUsage], TokenUsage]:
+    """From what a plain call is billed to a conversation with one round of tools; `shared_tokens`: billed, before the blocks.
+
+    Asked one by one, turns read all of the turn before; in batches only what all requests share, if that is kept.
+    """
+
+    def talk(call: TokenUsage) -> TokenUsage:
+        is_long = plan.ttl is not None or call.input_total >= model.cache_minimum_tokens
+        keeps_turns = mode == "sync" and policy.caching.enabled and not model.caches_by_itself and is_long
+        return expected_conversation(
+            call,
+            found_tokens=call.input_total if keeps_turns else shared_tokens if plan.ttl is not None else 0,
+            keeps_turns=keeps_turns,
+            results_tokens=model.billed_tokens(policy.retrieval.budget_tokens),
+        )
+
+    return talk
 
 
 def prefix_costs(policy: Policy, model: ModelSpec, prices: Prices, sharing: Sharing) -> PrefixCosts:

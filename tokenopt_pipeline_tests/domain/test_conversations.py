@@ -63,13 +63,23 @@ def test_a_kept_conversation_knows_its_age_what_it_took_and_how_it_stood_before_
     assert kept.before(3).turns == ()
 
 
-def test_a_round_of_tools_reads_what_is_shared_once_more_and_pays_for_the_rest_twice() -> None:
+def test_a_round_of_tools_reads_what_is_kept_once_more_and_pays_for_the_rest_twice() -> None:
     call = TokenUsage(input_uncached=500, cache_read=3_000, output=200)
 
-    cached = expected_conversation(call, shared_tokens=3_000, is_cached=True, results_tokens=400)
-    assert cached == TokenUsage(
+    shared = expected_conversation(call, found_tokens=3_000, keeps_turns=False, results_tokens=400)
+    assert shared == TokenUsage(
         input_uncached=500 + 500 + 400 + CALL_TOKENS, cache_read=6_000, output=200 + CALL_TOKENS
     )
     plain = TokenUsage(input_uncached=3_500, output=200)
-    again = expected_conversation(plain, shared_tokens=3_000, is_cached=False, results_tokens=400)
+    again = expected_conversation(plain, found_tokens=0, keeps_turns=False, results_tokens=400)
     assert again == TokenUsage(input_uncached=7_000 + 400 + CALL_TOKENS, output=200 + CALL_TOKENS)
+
+
+def test_turns_that_are_kept_are_written_once_and_read_by_the_next() -> None:
+    call = TokenUsage(input_uncached=500, cache_read=3_000, output=200)
+
+    kept = expected_conversation(call, found_tokens=3_500, keeps_turns=True, results_tokens=400)
+
+    assert kept == TokenUsage(
+        cache_write_5m=500 + 400 + CALL_TOKENS, cache_read=3_000 + 3_500, output=200 + CALL_TOKENS
+    )

@@ -13,7 +13,7 @@ from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline_tests.factories import a_schema_document
 from tokenopt_pipeline_tests.stages.batch_rig import BatchRig
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
-from tokenopt_pipeline_tests.stages.rounds_rig import RoundsRig, open_host, opens
+from tokenopt_pipeline_tests.stages.rounds_rig import BRIDGE, RoundsRig, open_host, opens
 
 HAIKU = ModelRef(provider="anthropic", model="claude-haiku-5-5")
 LONG = a_schema_document() | {"description": "Read every clause with care, and weigh each of its words. " * 300}
@@ -47,6 +47,24 @@ def test_a_long_prefix_that_calls_read_goes_in_no_batch_that_would_pay_it_in_ful
     assert mode == "sync"
     assert "In batches they would cost $" in reason
     assert modes(packs, schema=LONG, batches={"deadline_h": 48})[0] == "async"
+
+
+@pytest.mark.parametrize("results_tokens", [100, 2_500])
+@pytest.mark.parametrize("words", [0, 60, 200, 300])
+@pytest.mark.parametrize("tools", [False, True])
+@pytest.mark.parametrize("deadline_h", [48, 96])
+def test_the_way_that_is_taken_is_the_one_that_the_plan_shows_to_cost_less(
+    packs: Rig, *, words: int, tools: bool, deadline_h: int, results_tokens: int
+) -> None:
+    schema = a_schema_document() | {"description": "Read every clause with care. " * words}
+    asked: dict[str, Any] = {**AUTO, "bridge": BRIDGE} if tools else AUTO
+    expected: dict[str, Any] = {"retrieval": {"budget_tokens": results_tokens}, "batches": {"deadline_h": deadline_h}}
+    predicted = packs.predict(packs.request(schema=schema, **asked, **expected))
+
+    usd = {route.mode: route.forecast.expected.usd for route in predicted.routes}
+    assert usd["sync"] is not None
+    assert usd["async"] is not None
+    assert predicted.modes[str(HAIKU)].name == ("async" if usd["async"] < usd["sync"] else "sync")
 
 
 def test_half_the_price_is_less_where_there_is_nothing_to_read(packs: Rig) -> None:
