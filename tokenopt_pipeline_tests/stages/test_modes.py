@@ -11,7 +11,7 @@ from tokenopt_pipeline.domain.routing import ModelRef
 from tokenopt_pipeline.domain.runs import Shard
 from tokenopt_pipeline.sandbox.in_process import Sandbox
 from tokenopt_pipeline_tests.factories import a_schema_document
-from tokenopt_pipeline_tests.stages.batch_rig import BatchRig
+from tokenopt_pipeline_tests.stages.batch_rig import MODELS, VENDORS, BatchRig
 from tokenopt_pipeline_tests.stages.rig import Rig, clauses
 from tokenopt_pipeline_tests.stages.rounds_rig import BRIDGE, RoundsRig, open_host, opens
 
@@ -110,5 +110,39 @@ def test_an_auto_run_with_tools_ends_with_one_outcome_per_block_either_way(
     assert (len(rounds.rounds()) > 0) is (mode == "async")
     assert rounds.calls() == {"continued": 4, "answered": 4}
     assert rig.statuses(run) == {"ai_complete": 16}
+    found = batches.figures(run)
+    assert (found["lost"], found["failed"], found["doubled"]) == (0, 0, 0)
+
+
+#: Vendor -> a model dearer than the rig's own.
+LARGER = {"anthropic": "claude-opus-5-5", "openai": "gpt-6.1-sol", "google": "gemini-4-argon"}
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_an_auto_run_with_tools_sends_some_packs_in_batches_and_others_in_calls(
+    rig: Rig, sandbox: Sandbox, database_url: str, vendor: str
+) -> None:
+    sandbox.control.reset()
+    few = [f"{text} And so it goes on, at length and in other words, for all of them." for text in clauses(4)]
+    rig.ingest(*clauses(16), *few)
+    small, large = f"{vendor}/{MODELS[vendor]}", f"{vendor}/{LARGER[vendor]}"
+    routing = {
+        "models": {"small": [small], "large": [large]},
+        "default_tier": "small",
+        "rules": [{"id": "long", "tier": "large", "min_block_tokens": 20}],
+    }
+    with open_host() as host:
+        batches = BatchRig(rig=rig, sandbox=sandbox, vendor=vendor, open_tools=opens(database_url, host))
+        rounds = RoundsRig(batches=batches)
+        rounds.models_call("echo", turns=1)
+        run, shard = rounds.plan(mode="auto", routing=routing, batches={"deadline_h": 96, "min_packs": 2})
+        batches.finish(run, shard, wait_s=600)
+
+    by_model = {
+        (r["model"], r["mode"], r["n"]) for r in rig.rows("select model, mode, count(*) as n from pack group by 1, 2")
+    }
+    assert by_model == {(small, "async", 4), (large, "sync", 1)}
+    assert rounds.calls() == {"continued": 5, "answered": 5}
+    assert rig.statuses(run) == {"ai_complete": 20}
     found = batches.figures(run)
     assert (found["lost"], found["failed"], found["doubled"]) == (0, 0, 0)
