@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import connection
@@ -92,8 +93,10 @@ def start_warm(arguments: Sequence[str], *, environment: Mapping[str, str], cwd:
         process.start()
     assert process.pid is not None
     # Until then it is in the session of the forkserver, and no signal to its own would reach it.
-    while os.getpgid(process.pid) != process.pid:
-        time.sleep(0.002)
+    # A command that refuses its arguments may have ended by now.
+    with suppress(ProcessLookupError):
+        while os.getpgid(process.pid) != process.pid:
+            time.sleep(0.002)
 
     def wait(most_s: float) -> int | None:
         connection.wait([process.sentinel], most_s)
